@@ -1,0 +1,46 @@
+"""The base of every type of the resource: camelCase outside, immutable inside, its CEL rules beside its fields."""
+
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
+
+
+class Rule(NamedTuple):
+    """One validation rule that the API server evaluates (CEL), with the sentence a person gets when it fails."""
+
+    rule: str
+    message: str
+    reason: str = "FieldValueInvalid"
+
+    def as_schema(self) -> dict[str, str]:
+        """The rule as an item of `x-kubernetes-validations`."""
+        return self._asdict()
+
+
+class Resource(BaseModel):
+    """A part of the resource.
+
+    Unknown fields are ignored here, because the API server has already refused or pruned them, and because an older
+    program must be able to read what a newer one wrote.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        use_attribute_docstrings=True,
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    """Rules over several fields of this type."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core)
+        if cls.rules:
+            handler.resolve_ref_schema(schema)["x-kubernetes-validations"] = [rule.as_schema() for rule in cls.rules]
+        return schema

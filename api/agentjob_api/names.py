@@ -1,0 +1,56 @@
+"""Names that more than one program must spell alike: the resource's group, labels, paths and environment variables."""
+
+from typing import NamedTuple
+
+GROUP = "agentjob.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "AgentJob"
+PLURAL = "agentjobs"
+SINGULAR = "agentjob"
+SHORT_NAME = "aj"
+CATEGORY = "agents"
+
+LABEL_JOB = f"{GROUP}/job"
+"""On a runner Pod: the name of its job. Pods are watched by the presence of this label."""
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+"""On a runner Pod: the number of its attempt."""
+ANNOTATION_HANDOVER = f"{GROUP}/handover"
+"""On a runner Pod: the handover as JSON (see `handover.py`)."""
+
+AGENT_CONTAINER = "agent"
+"""The container of a runner Pod in which the agent works."""
+WORKSPACE_CONTAINER = "workspace"
+"""The init container of a runner Pod that lays out the workspace."""
+
+WORKSPACE = "/workspace"
+"""The agent's working directory: where `.mcp.json` and `CLAUDE.md` are looked up."""
+HOME = "/home/agent"
+TMP = "/tmp"  # noqa: S108 - a mount of the Pod's own
+HANDOVER_DIR = "/etc/agentjob"
+HANDOVER_FILE = f"{HANDOVER_DIR}/handover.json"
+TERMINATION_LOG = "/dev/termination-log"
+"""Where the kubelet picks up a container's termination message (its default path)."""
+
+ENV_PROMPT = "AGENTJOB_PROMPT"
+"""Holds the prompt when `spec.promptFrom` names a ConfigMap or Secret."""
+ENV_GIT_PREFIX = "AGENTJOB_GIT_"
+"""The keys `username` and `password` of `spec.workspace.git.secretRef` reach the init container under this prefix."""
+
+MAX_JOB_NAME = 57
+"""Longest name of a job, in characters: `<job>-<attempt>` must be a label value and a host name, 63 at most."""
+
+
+class Key(NamedTuple):
+    """One object of a namespaced kind."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+def pod_name(job: str, attempt: int) -> str:
+    """Name of the Pod of one attempt: the same whenever it is asked for, so that creating it twice cannot make two."""
+    return f"{job}-{attempt}"

@@ -1,0 +1,33 @@
+"""The phases of a job and the ways between them."""
+
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Where a job stands. Succeeded, Failed and Cancelled are final."""
+
+    PENDING = "Pending"
+    """Accepted, the agent not started: suspended, or its Pod waits for a node, an image or a reference."""
+    RUNNING = "Running"
+    """The agent's container has started."""
+    SUCCEEDED = "Succeeded"
+    """The agent ended with a result that is no error."""
+    FAILED = "Failed"
+    """The job ended without such a result; `status.failure` says why."""
+    CANCELLED = "Cancelled"
+    """Stopped because `spec.cancel` was set."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job can never leave this phase."""
+        return not ALLOWED[self]
+
+
+ALLOWED: dict[Phase, frozenset[Phase]] = {
+    Phase.PENDING: frozenset({Phase.RUNNING, Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}),
+    Phase.RUNNING: frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}),
+    Phase.SUCCEEDED: frozenset(),
+    Phase.FAILED: frozenset(),
+    Phase.CANCELLED: frozenset(),
+}
+"""Which phase may follow which. A short attempt may end before it was ever seen running."""

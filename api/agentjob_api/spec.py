@@ -1,0 +1,323 @@
+"""What a person asks for: the types of `AgentJob.spec`, with their bounds and the rules of the API server."""
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from agentjob_api.model import Resource, Rule
+
+MAX_PROMPT = 131_072
+"""Characters of a prompt. With the workspace's files it travels in a Pod annotation, which holds 256 KiB in all."""
+MAX_FILE = 65_536
+MAX_FILES = 64
+DAY = 86_400
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+Word = Annotated[str, Field(min_length=1, max_length=256)]
+Text = Annotated[str, Field(max_length=4096)]
+EnvName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Quantity = Annotated[
+    int | Annotated[str, Field(pattern=r"^([+]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$")],
+    Field(description="A Kubernetes quantity, e.g. 500m or 2Gi."),
+]
+FreeForm = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+
+
+class PermissionMode(StrEnum):
+    """What the agent may do without asking. Nobody is there to be asked: what would ask is denied."""
+
+    BYPASS_PERMISSIONS = "bypassPermissions"
+    """Every tool runs."""
+    ACCEPT_EDITS = "acceptEdits"
+    """Files may be edited; other tools run when `allowedTools` names them."""
+    PLAN = "plan"
+    """Read and plan, change nothing."""
+    DONT_ASK = "dontAsk"
+    """Only what `allowedTools` names runs."""
+    DEFAULT = "default"
+    """Claude Code's own rules."""
+
+
+class SettingSource(StrEnum):
+    """A place from which Claude Code reads settings."""
+
+    USER = "user"
+    """The home directory of the runner image."""
+    PROJECT = "project"
+    """The workspace: `.claude/settings.json` and `CLAUDE.md`."""
+
+
+class Transport(StrEnum):
+    """How an MCP server is reached."""
+
+    HTTP = "http"
+    """Streamable HTTP."""
+    SSE = "sse"
+    """Server-sent events (the older transport)."""
+    STDIO = "stdio"
+    """A program in the agent's container."""
+
+
+class KeyRef(Resource):
+    """One key of a ConfigMap or Secret in the job's namespace."""
+
+    name: ObjectName
+    """Name of the ConfigMap or Secret."""
+    key: DataKey
+    """Key within its data."""
+
+
+class PromptSource(Resource):
+    """Where a prompt is read from when the Pod starts; at most 128 KiB, what Linux allows one environment variable."""
+
+    config_map_key_ref: KeyRef | None = None
+    """A key of a ConfigMap."""
+    secret_key_ref: KeyRef | None = None
+    """A key of a Secret."""
+
+    rules: ClassVar = (
+        Rule(
+            "has(self.configMapKeyRef) != has(self.secretKeyRef)",
+            "promptFrom takes exactly one of configMapKeyRef and secretKeyRef",
+        ),
+    )
+
+
+class HeaderSource(Resource):
+    """An HTTP header whose value is a secret."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[-A-Za-z0-9]+$")]
+    """Name of the header."""
+    secret_key_ref: KeyRef
+    """Where its value is kept."""
+
+
+class McpServer(Resource):
+    """An MCP server offered to the agent."""
+
+    type: Transport
+    """How the server is reached."""
+    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://\S+$")] | None = None
+    """Its address, for http and sse."""
+    command: Word | None = None
+    """The program to start, for stdio."""
+    args: Annotated[list[Text], Field(max_length=64)] = []
+    """Arguments of the program."""
+    headers: Annotated[dict[str, Text], Field(max_length=32)] = {}
+    """HTTP headers that are no secret."""
+    headers_from: Annotated[list[HeaderSource], Field(max_length=16)] = []
+    """HTTP headers that are."""
+    env: Annotated[dict[str, Text], Field(max_length=64)] = {}
+    """Environment of the program."""
+
+    rules: ClassVar = (
+        Rule(
+            "self.type == 'stdio' ? (has(self.command) && !has(self.url)) : (has(self.url) && !has(self.command))",
+            "a stdio server takes command and no url, an http or sse server takes url and no command",
+        ),
+    )
+
+
+class AgentSpec(Resource):
+    """How Claude Code is run. The names are those of its own options."""
+
+    model: Word | None = None
+    """The model; without it, the default of the installation or of Claude Code."""
+    fallback_model: Word | None = None
+    """The model to go on with when the first is overloaded."""
+    max_turns: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Turns after which the attempt ends with the reason MaxTurns."""
+    append_system_prompt: Annotated[str, Field(max_length=32_768)] | None = None
+    """Added to Claude Code's system prompt, after the workspace's CLAUDE.md."""
+    permission_mode: PermissionMode = PermissionMode.BYPASS_PERMISSIONS
+    """What the agent may do without asking; the Pod is its sandbox."""
+    allowed_tools: Annotated[list[Word], Field(max_length=256)] = []
+    """Tools that need no permission."""
+    disallowed_tools: Annotated[list[Word], Field(max_length=256)] = []
+    """Tools that are taken away, also under bypassPermissions."""
+    setting_sources: Annotated[list[SettingSource], Field(max_length=2)] = [SettingSource.USER, SettingSource.PROJECT]
+    """Where settings are read from."""
+    mcp_servers: Annotated[dict[str, McpServer], Field(max_length=32)] = {}
+    """MCP servers beside those of the workspace's .mcp.json; a server of the same name here wins."""
+    include_partial_messages: bool = False
+    """Whether the stream carries the model's answers piece by piece as well."""
+
+
+class GitSource(Resource):
+    """A repository to clone into the workspace."""
+
+    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^@/\s]+(/[^@\s]*)?$")]
+    """http or https, without a credential in it: that belongs in secretRef."""
+    ref: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^-\s][^\s]*$")] | None = None
+    """Branch, tag or commit; without it, the repository's default branch."""
+    depth: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Commits of history to fetch; without it, all."""
+    secret_ref: ObjectName | None = None
+    """A Secret with the keys `username` and `password` (or a token as the password); the agent never sees it."""
+
+
+class WorkspaceSpec(Resource):
+    """What lies in the agent's working directory when it starts."""
+
+    git: GitSource | None = None
+    """A repository to clone."""
+    files: Annotated[dict[str, Annotated[str, Field(max_length=MAX_FILE)]], Field(max_length=MAX_FILES)] = {}
+    """Small files by relative path, laid over what is there: .mcp.json, CLAUDE.md, inputs."""
+    claim_name: ObjectName | None = None
+    """An existing PersistentVolumeClaim to work in, instead of an emptyDir."""
+    size_limit: Quantity = "5Gi"
+    """Size of the emptyDir; a Pod that outgrows it is evicted."""
+
+    rules: ClassVar = (
+        Rule("!(has(self.git) && has(self.claimName))", "workspace takes at most one of git and claimName"),
+        Rule(
+            "!has(self.files) || self.files.all(path, path.matches('^[^/]') && !path.matches('(^|/)[.][.]?(/|$)')"
+            " && !path.endsWith('/') && size(path) <= 255)",
+            "a path in files must be relative, without . or .. parts, and at most 255 characters long",
+        ),
+    )
+
+
+class EnvVarSource(Resource):
+    """Where the value of a variable is kept."""
+
+    config_map_key_ref: KeyRef | None = None
+    """A key of a ConfigMap."""
+    secret_key_ref: KeyRef | None = None
+    """A key of a Secret. The agent can read it."""
+
+    rules: ClassVar = (
+        Rule(
+            "has(self.configMapKeyRef) != has(self.secretKeyRef)",
+            "valueFrom takes exactly one of configMapKeyRef and secretKeyRef",
+        ),
+    )
+
+
+class EnvVar(Resource):
+    """An environment variable of the agent."""
+
+    name: EnvName
+    """Name of the variable."""
+    value: Annotated[str, Field(max_length=32_768)] | None = None
+    """Its value."""
+    value_from: EnvVarSource | None = None
+    """Or where that is kept."""
+
+    rules: ClassVar = (
+        Rule("has(self.value) != has(self.valueFrom)", "an env entry takes exactly one of value and valueFrom"),
+    )
+
+
+class ObjectRef(Resource):
+    """An object in the job's namespace."""
+
+    name: ObjectName
+    """Its name."""
+
+
+class EnvFromSource(Resource):
+    """All keys of a ConfigMap or Secret as environment variables."""
+
+    prefix: Annotated[str, Field(max_length=253)] | None = None
+    """Put before each name."""
+    config_map_ref: ObjectRef | None = None
+    """A ConfigMap."""
+    secret_ref: ObjectRef | None = None
+    """A Secret. The agent can read it."""
+
+    rules: ClassVar = (
+        Rule(
+            "has(self.configMapRef) != has(self.secretRef)",
+            "an envFrom entry takes exactly one of configMapRef and secretRef",
+        ),
+    )
+
+
+class Resources(Resource):
+    """CPU, memory and disk of the agent's container."""
+
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
+    """What it may use at most; a name given here replaces the installation's default for it."""
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
+    """What is set aside for it."""
+
+
+class Toleration(Resource):
+    """As in a Pod."""
+
+    key: Annotated[str, Field(max_length=316)] | None = None
+    """The taint's key; without it, every taint."""
+    operator: Annotated[str, Field(pattern=r"^(Exists|Equal)$")] | None = None
+    """Exists or Equal (the default)."""
+    value: Annotated[str, Field(max_length=63)] | None = None
+    """The taint's value."""
+    effect: Annotated[str, Field(pattern=r"^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = None
+    """The taint's effect; without it, every effect."""
+    toleration_seconds: int | None = None
+    """How long a NoExecute taint is borne."""
+
+
+class RunnerSpec(Resource):
+    """The Pod in which the agent runs, where it differs from the installation's defaults."""
+
+    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^\S+$")] | None = None
+    """An image made from the runner image, with the tools that the task needs."""
+    resources: Resources = Resources()
+    """CPU, memory and disk."""
+    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = {}
+    """Labels of the nodes that may take the Pod."""
+    tolerations: Annotated[list[Toleration], Field(max_length=32)] = []
+    """Taints that the Pod bears."""
+    affinity: FreeForm = {}
+    """As in a Pod."""
+    runtime_class_name: ObjectName | None = None
+    """A stronger sandbox, such as gVisor or Kata."""
+    priority_class_name: ObjectName | None = None
+    """Priority of the Pod among Pods."""
+    image_pull_secrets: Annotated[list[ObjectRef], Field(max_length=16)] = []
+    """Credentials for the image's registry."""
+    env: Annotated[list[EnvVar], Field(max_length=128)] = []
+    """Environment of the agent."""
+    env_from: Annotated[list[EnvFromSource], Field(max_length=32)] = []
+    """Environment of the agent, whole objects at a time."""
+    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = {}
+    """Labels of the Pod."""
+    annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = {}
+    """Annotations of the Pod."""
+
+
+class AgentJobSpec(Resource):
+    """One task for an agent."""
+
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT)] | None = None
+    """The task."""
+    prompt_from: PromptSource | None = None
+    """Or where it is kept."""
+    agent: AgentSpec = AgentSpec()
+    """How Claude Code is run."""
+    workspace: WorkspaceSpec = WorkspaceSpec()
+    """What the agent finds in its working directory."""
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=7 * DAY)] = 1800
+    """Seconds an attempt may take, from the Pod's start; then the agent is stopped and the job fails."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=3650 * DAY)] = 30 * DAY
+    """Seconds the job is kept after it ended."""
+    ttl_seconds_after_failed: Annotated[int, Field(ge=0, le=3650 * DAY)] | None = None
+    """The same for a job that failed or was cancelled; without it, ttlSecondsAfterFinished."""
+    suspend: bool = False
+    """Whether the job waits instead of starting. It does not stop an agent that has started."""
+    cancel: bool = False
+    """Whether the job is to be stopped. It cannot be taken back."""
+    runner: RunnerSpec = RunnerSpec()
+    """The Pod in which the agent runs."""
+
+    rules: ClassVar = (
+        Rule("has(self.prompt) != has(self.promptFrom)", "spec takes exactly one of prompt and promptFrom"),
+        Rule("!oldSelf.cancel || self.cancel", "cancel cannot be taken back", "FieldValueForbidden"),
+    )
+
+
+MUTABLE = frozenset({"suspend", "cancel", "ttlSecondsAfterFinished", "ttlSecondsAfterFailed"})
+"""Fields of the spec that may change after creation. All others are immutable."""

@@ -1,0 +1,191 @@
+"""What became of a job: the types of `AgentJob.status`."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from agentjob_api.model import Resource
+from agentjob_api.phases import Phase
+from agentjob_api.reasons import Reason
+
+MAX_RESULT_BYTES = 32_768
+"""UTF-8 bytes of the result text in status; the whole text is in the log."""
+MAX_MESSAGE = 4_096
+"""Characters of a message in a condition or failure."""
+MAX_ATTEMPTS_SHOWN = 10
+
+Dollars = Annotated[str, Field(pattern=r"^[0-9]+([.][0-9]+)?$")]
+"""US dollars as a decimal string: exact, unlike a float."""
+Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+
+
+class ConditionType(StrEnum):
+    """What is observed of a job, after kstatus: all but Ready are there only while they are true."""
+
+    READY = "Ready"
+    """Always there: true when the job has succeeded, and its reason says where the job stands."""
+    COMPLETE = "Complete"
+    """The job has succeeded."""
+    FAILED = "Failed"
+    """The job has failed or was cancelled."""
+    RECONCILING = "Reconciling"
+    """The job is on its way; the reason says where it stands."""
+    STALLED = "Stalled"
+    """The job cannot go on by itself: something it names is missing, or it has failed."""
+    SUSPENDED = "Suspended"
+    """The job waits because `spec.suspend` is set."""
+
+
+class ConditionStatus(StrEnum):
+    """Whether a condition holds."""
+
+    TRUE = "True"
+    """It holds."""
+    FALSE = "False"
+    """It does not."""
+    UNKNOWN = "Unknown"
+    """Not known."""
+
+
+class Condition(Resource):
+    """As in every Kubernetes resource, after kstatus."""
+
+    type: ConditionType
+    """What is observed."""
+    status: ConditionStatus
+    """Whether it holds."""
+    reason: Annotated[str, Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
+    """Why, in one word."""
+    message: Annotated[str, Field(max_length=MAX_MESSAGE)] = ""
+    """Why, in a sentence."""
+    last_transition_time: datetime
+    """When status last changed."""
+    observed_generation: Count = 0
+    """The generation of the spec this was seen at."""
+
+
+class ModelUsage(Resource):
+    """Tokens and dollars of one model."""
+
+    input_tokens: Count = 0
+    """Tokens read, not counting those from the cache."""
+    output_tokens: Count = 0
+    """Tokens written."""
+    cache_read_input_tokens: Count = 0
+    """Tokens read from the cache."""
+    cache_creation_input_tokens: Count = 0
+    """Tokens written to the cache."""
+    cost_usd: Annotated[Dollars, Field(alias="costUSD")] = "0"
+    """What they cost by Claude Code's price list."""
+
+
+class Usage(Resource):
+    """Tokens of all models together, and by model."""
+
+    input_tokens: Count = 0
+    """Tokens read, not counting those from the cache."""
+    output_tokens: Count = 0
+    """Tokens written."""
+    cache_read_input_tokens: Count = 0
+    """Tokens read from the cache."""
+    cache_creation_input_tokens: Count = 0
+    """Tokens written to the cache."""
+    by_model: Annotated[dict[str, ModelUsage], Field(max_length=64)] = {}
+    """The same by model, subagents included."""
+
+
+class AttemptStatus(Resource):
+    """One attempt."""
+
+    number: Annotated[int, Field(ge=1)]
+    """Counted from 1."""
+    pod: str
+    """Name of its Pod."""
+    start_time: datetime | None = None
+    """When the agent's container started."""
+    completion_time: datetime | None = None
+    """When it ended."""
+    reason: Reason | None = None
+    """Why it ended."""
+    exit_code: int | None = None
+    """Exit code of the agent's container."""
+    usage: Usage | None = None
+    """Tokens of this attempt."""
+    cost_usd: Annotated[Dollars | None, Field(alias="costUSD")] = None
+    """Dollars of this attempt."""
+    session_id: Annotated[str | None, Field(alias="sessionID")] = None
+    """The conversation, as Claude Code names it."""
+
+
+class Result(Resource):
+    """What the agent answered."""
+
+    text: str
+    """The answer, at most 32 KiB of it."""
+    truncated: bool = False
+    """Whether the answer was longer."""
+    stop_reason: str | None = None
+    """Why the model stopped."""
+    num_turns: Count = 0
+    """Turns of the conversation."""
+    permission_denials: Annotated[list[str], Field(max_length=64)] = []
+    """Tools that were refused, each named once."""
+
+
+class Failure(Resource):
+    """Why the job did not succeed."""
+
+    reason: Reason
+    """In one word."""
+    message: Annotated[str, Field(max_length=MAX_MESSAGE)]
+    """In a sentence, with the words of whoever refused."""
+    retryable: bool
+    """Whether the same job might succeed another time."""
+
+
+class SessionStatus(Resource):
+    """The conversation of the job."""
+
+    id: str
+    """As Claude Code names it."""
+
+
+class AgentJobStatus(Resource):
+    """What became of a job."""
+
+    observed_generation: Count = 0
+    """The generation of the spec that this status speaks of."""
+    phase: Phase = Phase.PENDING
+    """Where the job stands."""
+    start_time: datetime | None = None
+    """When the agent first started."""
+    completion_time: datetime | None = None
+    """When the job ended."""
+    pod_name: str | None = None
+    """The Pod of the latest attempt."""
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = []
+    """What is observed."""
+    attempts: Annotated[list[AttemptStatus], Field(max_length=MAX_ATTEMPTS_SHOWN)] = []
+    """The latest attempts, oldest first."""
+    attempt_count: Count = 0
+    """Attempts so far."""
+    failed_count: Count = 0
+    """Attempts that failed; those that the cluster took away do not count."""
+    result: Result | None = None
+    """The agent's answer."""
+    usage: Usage | None = None
+    """Tokens over all attempts."""
+    cost_usd: Annotated[Dollars | None, Field(alias="costUSD")] = None
+    """Dollars over all attempts; never goes down."""
+    session: SessionStatus | None = None
+    """The conversation."""
+    failure: Failure | None = None
+    """Why the job did not succeed."""
