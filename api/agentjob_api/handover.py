@@ -6,8 +6,9 @@ both sides derive here.
 
 from typing import NamedTuple
 
+from agentjob_api.fields import KeyRef
 from agentjob_api.model import Resource
-from agentjob_api.spec import AgentSpec, GitSource, KeyRef
+from agentjob_api.spec import AgentSpec, GitSource
 
 MAX_HANDOVER_BYTES = 240 * 1024
 """UTF-8 bytes of the JSON. A Pod takes 256 KiB of annotations in all; the rest is for `spec.runner.annotations`."""

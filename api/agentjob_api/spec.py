@@ -1,28 +1,19 @@
 """What a person asks for: the types of `AgentJob.spec`, with their bounds and the rules of the API server."""
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from agentjob_api.fields import KeyRef, ObjectName, Quantity, Text, Word
 from agentjob_api.model import Resource, Rule
+from agentjob_api.runner import RunnerSpec
 
 MAX_PROMPT = 131_072
 """Characters of a prompt. With the workspace's files it travels in a Pod annotation, which holds 256 KiB in all."""
 MAX_FILE = 65_536
 MAX_FILES = 64
 DAY = 86_400
-
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-Word = Annotated[str, Field(min_length=1, max_length=256)]
-Text = Annotated[str, Field(max_length=4096)]
-EnvName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-Quantity = Annotated[
-    int | Annotated[str, Field(pattern=r"^([+]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$")],
-    Field(description="A Kubernetes quantity, e.g. 500m or 2Gi."),
-]
-FreeForm = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
 
 
 class PermissionMode(StrEnum):
@@ -58,15 +49,6 @@ class Transport(StrEnum):
     """Server-sent events (the older transport)."""
     STDIO = "stdio"
     """A program in the agent's container."""
-
-
-class KeyRef(Resource):
-    """One key of a ConfigMap or Secret in the job's namespace."""
-
-    name: ObjectName
-    """Name of the ConfigMap or Secret."""
-    key: DataKey
-    """Key within its data."""
 
 
 class PromptSource(Resource):
@@ -178,115 +160,6 @@ class WorkspaceSpec(Resource):
             "a path in files must be relative, without . or .. parts, and at most 255 characters long",
         ),
     )
-
-
-class EnvVarSource(Resource):
-    """Where the value of a variable is kept."""
-
-    config_map_key_ref: KeyRef | None = None
-    """A key of a ConfigMap."""
-    secret_key_ref: KeyRef | None = None
-    """A key of a Secret. The agent can read it."""
-
-    rules: ClassVar = (
-        Rule(
-            "has(self.configMapKeyRef) != has(self.secretKeyRef)",
-            "valueFrom takes exactly one of configMapKeyRef and secretKeyRef",
-        ),
-    )
-
-
-class EnvVar(Resource):
-    """An environment variable of the agent."""
-
-    name: EnvName
-    """Name of the variable."""
-    value: Annotated[str, Field(max_length=32_768)] | None = None
-    """Its value."""
-    value_from: EnvVarSource | None = None
-    """Or where that is kept."""
-
-    rules: ClassVar = (
-        Rule("has(self.value) != has(self.valueFrom)", "an env entry takes exactly one of value and valueFrom"),
-    )
-
-
-class ObjectRef(Resource):
-    """An object in the job's namespace."""
-
-    name: ObjectName
-    """Its name."""
-
-
-class EnvFromSource(Resource):
-    """All keys of a ConfigMap or Secret as environment variables."""
-
-    prefix: Annotated[str, Field(max_length=253)] | None = None
-    """Put before each name."""
-    config_map_ref: ObjectRef | None = None
-    """A ConfigMap."""
-    secret_ref: ObjectRef | None = None
-    """A Secret. The agent can read it."""
-
-    rules: ClassVar = (
-        Rule(
-            "has(self.configMapRef) != has(self.secretRef)",
-            "an envFrom entry takes exactly one of configMapRef and secretRef",
-        ),
-    )
-
-
-class Resources(Resource):
-    """CPU, memory and disk of the agent's container."""
-
-    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
-    """What it may use at most; a name given here replaces the installation's default for it."""
-    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
-    """What is set aside for it."""
-
-
-class Toleration(Resource):
-    """As in a Pod."""
-
-    key: Annotated[str, Field(max_length=316)] | None = None
-    """The taint's key; without it, every taint."""
-    operator: Annotated[str, Field(pattern=r"^(Exists|Equal)$")] | None = None
-    """Exists or Equal (the default)."""
-    value: Annotated[str, Field(max_length=63)] | None = None
-    """The taint's value."""
-    effect: Annotated[str, Field(pattern=r"^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = None
-    """The taint's effect; without it, every effect."""
-    toleration_seconds: int | None = None
-    """How long a NoExecute taint is borne."""
-
-
-class RunnerSpec(Resource):
-    """The Pod in which the agent runs, where it differs from the installation's defaults."""
-
-    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^\S+$")] | None = None
-    """An image made from the runner image, with the tools that the task needs."""
-    resources: Resources = Resources()
-    """CPU, memory and disk."""
-    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = {}
-    """Labels of the nodes that may take the Pod."""
-    tolerations: Annotated[list[Toleration], Field(max_length=32)] = []
-    """Taints that the Pod bears."""
-    affinity: FreeForm = {}
-    """As in a Pod."""
-    runtime_class_name: ObjectName | None = None
-    """A stronger sandbox, such as gVisor or Kata."""
-    priority_class_name: ObjectName | None = None
-    """Priority of the Pod among Pods."""
-    image_pull_secrets: Annotated[list[ObjectRef], Field(max_length=16)] = []
-    """Credentials for the image's registry."""
-    env: Annotated[list[EnvVar], Field(max_length=128)] = []
-    """Environment of the agent."""
-    env_from: Annotated[list[EnvFromSource], Field(max_length=32)] = []
-    """Environment of the agent, whole objects at a time."""
-    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = {}
-    """Labels of the Pod."""
-    annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = {}
-    """Annotations of the Pod."""
 
 
 class AgentJobSpec(Resource):

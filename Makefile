@@ -1,0 +1,63 @@
+# Every command of this project; `make help` lists them. Each one sets up what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+KIND := $(PYTHON) deploy/kind/cluster.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-clean test check format generate unit program contract e2e bench cluster cluster-down images setup lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup ## Run a real agent on a real cluster: set everything up, apply the sample, watch it work
+	@$(BIN)/python -m deploy.demo
+
+demo-clean: ## Take the demo and its cluster away again
+	@$(KIND) down --purge
+
+test: setup ## Run everything: gates, unit, program, contract and end-to-end tests
+	@$(BIN)/python -m tests.suites all
+
+check: setup ## Run the gates: format, lint, types, imports, dead code, generated files (no cluster, under a minute)
+	@$(BIN)/python -m tests.suites check
+
+format: setup ## Lay out the code and mend what the linter can mend
+	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
+
+generate: setup ## Write the CRD and docs/reference.md anew from the types
+	@$(BIN)/python docs/generate.py
+
+unit program contract e2e: setup ## Run one suite of tests
+	@$(BIN)/python -m tests.suites $@
+
+bench: setup ## Measure, print the table, write JSON under bench/results/
+	@$(BIN)/python -m bench
+
+cluster: ## Bring up the kind cluster: .cluster/kubeconfig and .cluster/bin/{kind,kubectl,helm}
+	@$(KIND) up
+
+cluster-down: ## Take the cluster down; what was built stays cached in .cluster/
+	@$(KIND) down
+
+images: setup ## Build the images and load them into the cluster
+	@$(BIN)/python -m deploy.stack images
+
+setup: $(VENV)/.ready ## Make the Python environment in .venv
+
+# The packages as pinned, then this project itself, editable. A half-made environment is made again.
+$(VENV)/.ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "AgentJob needs Python 3.11 or newer; $$($(PYTHON) --version) was found. Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Setting up the Python environment in $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+lock: setup ## Pin the newest allowed versions of all packages, with hashes
+	@$(BIN)/python -m deploy.lock
+
+clean: demo-clean ## Remove all that was made: cluster, environment, caches of tools
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
