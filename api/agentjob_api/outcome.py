@@ -1,7 +1,6 @@
 """What a runner leaves behind: how its attempt ended, as termination message and as the last line of its log."""
 
-import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
@@ -62,15 +61,20 @@ def from_termination_message(message: str) -> Outcome | None:
         return None
 
 
+class _LastLine(Resource):
+    """The notice around the outcome in the last line."""
+
+    type: Literal["agentjob"]
+    subtype: Literal["outcome"]
+    outcome: Outcome
+
+
 def from_line(message: bytes) -> Outcome | None:
     """Reads the message of a runner's last line; None when it is not one."""
     try:
-        data = json.loads(message)
-        if data.get("type") == "agentjob" and data.get("subtype") == "outcome":
-            return Outcome.model_validate(data["outcome"])
-    except (ValueError, KeyError):  # ValidationError is a ValueError
+        return _LastLine.model_validate_json(message).outcome
+    except ValidationError:
         return None
-    return None
 
 
 def _size(outcome: Outcome) -> int:
