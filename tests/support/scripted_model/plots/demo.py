@@ -1,0 +1,49 @@
+"""The demo: a small Python project with a failing test, and an agent that mends it."""
+
+import re
+
+from scripted_model.replies import bash, edit, read, text
+from scripted_model.scripts import Answer, Plot, Task, script
+
+TESTS = "python3 -m unittest 2>&1"
+
+
+def asks_to_fix_tests(prompt: str) -> bool:
+    """Tell whether a prompt asks for failing tests to be mended."""
+    return re.search(r"\b(fix|mend|repair|pass)\w*\b", prompt, re.IGNORECASE) is not None and "test" in prompt.lower()
+
+
+@script(when=asks_to_fix_tests)
+def fix_the_tests(_: Task) -> Plot:
+    """Run the tests, read what fails, mend the sign that is wrong, run the tests again, say so."""
+    yield [text("I'll see what is here."), bash("ls")]
+    run = yield [text("There are tests. I'll run them first."), bash(TESTS)]
+    if passed(run):
+        yield [text("All tests pass already; there was nothing to fix.")]
+        return
+
+    failing = run.find(r'File "(.+?)", line \d+, in test')
+    function = run.find(r"self\.assert\w+\((\w+)\(")
+    test = yield [text(f"`{function}` gives a wrong answer. What does the test expect of it?"), read(failing)]
+
+    module = test.find(rf"from (\w+) import .*\b{function}\b")
+    source = failing.rpartition("/")[0] + f"/{module}.py"
+    code = yield [text(f"And how does `{module}.py` calculate it?"), read(source)]
+
+    wrong = code.without_line_numbers().find(rf"(^def {function}\(.*?return .*?$)")
+    yield [
+        text(f"It adds where it should take away: `{wrong.splitlines()[-1].strip()}`."),
+        edit(source, wrong, wrong.replace("+", "-", 1)),
+    ]
+    again = yield [text("Now the tests once more."), bash(TESTS)]
+    if not passed(again):
+        yield [text(f"The tests still fail after my change to `{module}.py`.")]
+        return
+    yield [
+        text(f"Fixed: `{function}` in `{module}.py` added the percentage where it had to take it away. All tests pass.")
+    ]
+
+
+def passed(run: Answer) -> bool:
+    """Tell whether unittest was content."""
+    return re.search(r"^OK", run.text, re.MULTILINE) is not None
