@@ -10,7 +10,7 @@ from typing import Any
 
 from agentjob_api import names
 from agentjob_api.job import AgentJob
-from agentjob_api.model import Resource, Rule
+from agentjob_api.model import Resource, Rule, checked
 from agentjob_api.spec import MUTABLE, AgentJobSpec
 from agentjob_api.status import AgentJobStatus
 
@@ -28,8 +28,8 @@ _COLUMNS = (
     ("Session", "string", ".status.session.id", 1),
 )
 _NAME_RULE = Rule(
-    f"size(self.metadata.name) <= {names.MAX_JOB_NAME} && !self.metadata.name.contains('.')",
-    f"metadata.name must be at most {names.MAX_JOB_NAME} characters, without dots: Pods are named after the job",
+    f"size(self) <= {names.MAX_JOB_NAME} && !self.contains('.')",
+    f"must be at most {names.MAX_JOB_NAME} characters, without dots: Pods are named after the job",
 )
 
 
@@ -74,11 +74,10 @@ def _version() -> Schema:
                 "properties": {
                     "apiVersion": {"type": "string"},
                     "kind": {"type": "string"},
-                    "metadata": {"type": "object"},
+                    "metadata": {"type": "object", "properties": {"name": {"type": "string", **checked(_NAME_RULE)}}},
                     "spec": _with_immutable_fields(structural(AgentJobSpec)),
                     "status": structural(AgentJobStatus),
                 },
-                "x-kubernetes-validations": [_NAME_RULE.as_schema()],
             }
         },
     }
@@ -126,8 +125,8 @@ def _fold_any_of(node: Schema) -> Schema:
     if len(options) == 1:
         return {**options[0], **beside}
     if {option.get("type") for option in options} == {"integer", "string"}:
-        patterns = {key: option[key] for option in options for key in ("pattern",) if key in option}
-        return {"x-kubernetes-int-or-string": True, **patterns, **beside}
+        bounds = {key: option[key] for option in options for key in ("minimum", "pattern") if key in option}
+        return {"x-kubernetes-int-or-string": True, **bounds, **beside}
     raise TypeError(f"no structural schema for {node!r}: a union other than `X | None` and `int | str`")
 
 

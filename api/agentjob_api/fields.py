@@ -11,10 +11,11 @@ DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA
 Word = Annotated[str, Field(min_length=1, max_length=256)]
 Text = Annotated[str, Field(max_length=4096)]
 EnvName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-Quantity = Annotated[
-    int | Annotated[str, Field(pattern=r"^([+]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$")],
-    Field(description="A Kubernetes quantity, e.g. 500m or 2Gi."),
-]
+Quantity = (
+    Annotated[int, Field(ge=0)]
+    | Annotated[str, Field(pattern=r"^[+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([numk]|[KMGTPE]i|[MGTPE]|[eE][-+]?[0-9]+)?$")]
+)
+"""An amount as Kubernetes writes it, such as 500m or 2Gi, and none of ours may be negative."""
 FreeForm = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
 
 

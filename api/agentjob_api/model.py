@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, JsonValue
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
@@ -17,6 +17,11 @@ class Rule(NamedTuple):
     def as_schema(self) -> dict[str, str]:
         """The rule as an item of `x-kubernetes-validations`."""
         return self._asdict()
+
+
+def checked(*rules: Rule) -> dict[str, JsonValue]:
+    """What a field's `json_schema_extra` is to be, so that the API server applies these rules to the field itself."""
+    return {"x-kubernetes-validations": [dict(rule.as_schema()) for rule in rules]}
 
 
 class Resource(BaseModel):

@@ -1,6 +1,6 @@
 """`spec.runner`: the Pod in which an agent runs, in a Pod's own words."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -78,11 +78,11 @@ class Toleration(Resource):
 
     key: Annotated[str, Field(max_length=316)] | None = None
     """The taint's key; without it, every taint."""
-    operator: Annotated[str, Field(pattern=r"^(Exists|Equal)$")] | None = None
+    operator: Literal["Exists", "Equal"] | None = None
     """Exists or Equal (the default)."""
     value: Annotated[str, Field(max_length=63)] | None = None
     """The taint's value."""
-    effect: Annotated[str, Field(pattern=r"^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """The taint's effect; without it, every effect."""
     toleration_seconds: int | None = None
     """How long a NoExecute taint is borne."""

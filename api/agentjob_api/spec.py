@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from agentjob_api.fields import KeyRef, ObjectName, Quantity, Text, Word
-from agentjob_api.model import Resource, Rule
+from agentjob_api.model import Resource, Rule, checked
 from agentjob_api.runner import RunnerSpec
 
 MAX_PROMPT = 131_072
@@ -127,12 +127,28 @@ class AgentSpec(Resource):
     """Whether the stream carries the model's answers piece by piece as well."""
 
 
+# Forbidden, because the API server then leaves the value, and with it the credential, out of its answer.
+GIT_URL_RULES = (
+    Rule(
+        r"self.matches('^https?://[^/\\s]+(/\\S*)?$')",
+        "must be an http:// or https:// address without blanks",
+        "FieldValueForbidden",
+    ),
+    Rule(
+        "!self.matches('^[^/]*//[^/]*@')",
+        "must not carry a credential: keep it in a Secret and name that in secretRef",
+        "FieldValueForbidden",
+    ),
+)
+GIT_REF_RULE = Rule(r"self.matches('^[^-\\s]\\S*$')", "must be a branch, tag or commit: no blanks, no - in front")
+
+
 class GitSource(Resource):
     """A repository to clone into the workspace."""
 
-    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^@/\s]+(/[^@\s]*)?$")]
+    url: Annotated[str, Field(max_length=2048, json_schema_extra=checked(*GIT_URL_RULES))]
     """http or https, without a credential in it: that belongs in secretRef."""
-    ref: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^-\s][^\s]*$")] | None = None
+    ref: Annotated[str, Field(max_length=255, json_schema_extra=checked(GIT_REF_RULE))] | None = None
     """Branch, tag or commit; without it, the repository's default branch."""
     depth: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Commits of history to fetch; without it, all."""
@@ -140,12 +156,21 @@ class GitSource(Resource):
     """A Secret with the keys `username` and `password` (or a token as the password); the agent never sees it."""
 
 
+PATHS_RULE = Rule(
+    "self.all(path, !path.matches('(^|/)[.]{0,2}(/|$)|[[:cntrl:]]') && size(bytes(path)) <= 255)",
+    "paths must be relative, without empty, . or .. parts and control characters, and at most 255 bytes long",
+)
+
+
 class WorkspaceSpec(Resource):
     """What lies in the agent's working directory when it starts."""
 
     git: GitSource | None = None
     """A repository to clone."""
-    files: Annotated[dict[str, Annotated[str, Field(max_length=MAX_FILE)]], Field(max_length=MAX_FILES)] = {}
+    files: Annotated[
+        dict[str, Annotated[str, Field(max_length=MAX_FILE)]],
+        Field(max_length=MAX_FILES, json_schema_extra=checked(PATHS_RULE)),
+    ] = {}
     """Small files by relative path, laid over what is there: .mcp.json, CLAUDE.md, inputs."""
     claim_name: ObjectName | None = None
     """An existing PersistentVolumeClaim to work in, instead of an emptyDir."""
@@ -154,11 +179,6 @@ class WorkspaceSpec(Resource):
 
     rules: ClassVar = (
         Rule("!(has(self.git) && has(self.claimName))", "workspace takes at most one of git and claimName"),
-        Rule(
-            "!has(self.files) || self.files.all(path, path.matches('^[^/]') && !path.matches('(^|/)[.][.]?(/|$)')"
-            " && !path.endsWith('/') && size(path) <= 255)",
-            "a path in files must be relative, without . or .. parts, and at most 255 characters long",
-        ),
     )
 
 
