@@ -1,0 +1,33 @@
+"""What the operator asks of the API server: its Role, and not one verb more.
+
+The chart's Role is tested against this table, and the table against the requests that the operator makes.
+"""
+
+from typing import NamedTuple
+
+from agentjob_api.names import GROUP, PLURAL
+
+
+class Access(NamedTuple):
+    """The verbs used on one resource, in each of the namespaces served."""
+
+    group: str
+    """API group; "" is the core group."""
+    resource: str
+    """Plural name, with its subresource after a slash, as in a Role."""
+    verbs: frozenset[str]
+
+
+ACCESS = (
+    Access(GROUP, PLURAL, frozenset({"get", "list", "watch", "delete"})),
+    Access(GROUP, f"{PLURAL}/status", frozenset({"patch"})),
+    Access("", "pods", frozenset({"get", "list", "watch", "create", "patch", "delete"})),
+    Access("", "pods/log", frozenset({"get"})),
+    Access("events.k8s.io", "events", frozenset({"create"})),
+)
+"""Everything. No Secrets and no ConfigMaps: what a job refers to is read by the kubelet alone.
+
+- agentjobs: `get` makes sure that a job is gone before its Pods are deleted; `delete` ends its time to live.
+- pods: `get` shows whose Pod already has the name of a new one; `patch` stops an agent and leaves its Pod to be read.
+- pods/log: the agent's answer, where the termination message does not hold all of it.
+"""

@@ -1,0 +1,113 @@
+"""What an installation decides for all its jobs: one JSON file, which the chart writes from its values."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from agentjob_api.fields import KeyRef, ObjectName, Word
+from agentjob_api.runner import EnvVar, Resources
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; the message names each field and what is wrong with it."""
+
+
+class PullPolicy(StrEnum):
+    """When the kubelet pulls the runner image."""
+
+    ALWAYS = "Always"
+    """For every Pod."""
+    IF_NOT_PRESENT = "IfNotPresent"
+    """When the node does not have it."""
+    NEVER = "Never"
+    """Not at all: the image is put on the nodes by other means."""
+
+
+class LogLevel(StrEnum):
+    """The least urgent messages that are logged."""
+
+    DEBUG = "debug"
+    """Everything, kopf's steps included."""
+    INFO = "info"
+    """Each job's start and end."""
+    WARNING = "warning"
+    """What needs attention."""
+    ERROR = "error"
+    """What went wrong."""
+
+
+class _Section(BaseModel):
+    """A part of the settings: camelCase in the file, and a name that does not exist is an error."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class RunnerSettings(_Section):
+    """What a runner Pod gets where its job says nothing else."""
+
+    image: Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
+    """The runner image."""
+    image_pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
+    """When the kubelet pulls it."""
+    resources: Resources = Resources(
+        limits={"cpu": "2", "memory": "2Gi"},
+        requests={"cpu": "100m", "memory": "384Mi", "ephemeral-storage": "256Mi"},
+    )
+    """Defaults by name. Without a limit for ephemeral-storage, a Pod may use what its volumes may hold."""
+    model: Word | None = None
+    """Model of a job that names none; without it, Claude Code's own default."""
+    model_base_url: Annotated[str, Field(alias="modelBaseURL", pattern=r"^https?://\S+$")] | None = None
+    """Where the model is reached, as ANTHROPIC_BASE_URL; without it, Anthropic's API."""
+    model_api_key_secret: KeyRef | None = None
+    """Key of a Secret in each job's namespace, as ANTHROPIC_API_KEY."""
+    env: list[EnvVar] = []
+    """Environment of every agent; a variable of the same name in a job wins."""
+
+
+class Settings(_Section):
+    """The operator's configuration."""
+
+    namespaces: Annotated[list[ObjectName], Field(min_length=1)]
+    """Namespaces whose AgentJobs are served."""
+    runner: RunnerSettings
+    """The runner Pods."""
+    pod_ttl_seconds: Annotated[int, Field(alias="podTTLSeconds", ge=0)] = 600
+    """Seconds a finished Pod is kept, and its log with it."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 16
+    """Jobs that are reconciled at the same time."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port of /metrics, /healthz and /readyz; 0 takes any that is free."""
+    resync_seconds: Annotated[float, Field(gt=0)] = 300
+    """Seconds between two LISTs of all jobs, which find what the watch has missed."""
+    log_level: LogLevel = LogLevel.INFO
+    """The least urgent messages that are logged."""
+
+
+def read(path: Path) -> Settings:
+    """Reads the configuration file.
+
+    Raises:
+        SettingsError: the file cannot be read, is no JSON, or a field in it is wrong.
+    """
+    try:
+        return Settings.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}; name the JSON configuration with --config") from error
+    except ValidationError as error:
+        # Without the values: a setting may hold what should not be logged.
+        found = [f"{_field(item['loc'])}: {item['msg']}" for item in error.errors(include_input=False)]
+        raise SettingsError("\n".join(f"{path}: {line}" for line in found)) from None
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, location)) or "the file"
