@@ -66,7 +66,7 @@ class RunnerSettings(_Section):
     """Defaults by name. Without a limit for ephemeral-storage, a Pod may use what its volumes may hold."""
     model: Word | None = None
     """Model of a job that names none; without it, Claude Code's own default."""
-    model_base_url: Annotated[str, Field(alias="modelBaseURL", pattern=r"^https?://\S+$")] | None = None
+    model_base_url: Annotated[str | None, Field(alias="modelBaseURL", pattern=r"^https?://\S+$")] = None
     """Where the model is reached, as ANTHROPIC_BASE_URL; without it, Anthropic's API."""
     model_api_key_secret: KeyRef | None = None
     """Key of a Secret in each job's namespace, as ANTHROPIC_API_KEY."""
