@@ -63,8 +63,9 @@ def _refuse(fault: Refuse, headers: dict[str, str]) -> web.Response:
 async def _stream(
     http: web.Request, said: Reply, envelope: Envelope, *, cut_after: EventName | None = None
 ) -> web.StreamResponse:
-    response = await _begin(http, envelope)
+    response = _event_stream(envelope)
     try:
+        await response.prepare(http)
         for event in events(said, envelope):
             await response.write(event.encode())
             if event.name == cut_after:
@@ -78,22 +79,22 @@ async def _stream(
 
 
 async def _break_off(http: web.Request, fault: Break, envelope: Envelope) -> web.StreamResponse:
-    response = await _begin(http, envelope)
+    response = _event_stream(envelope)
+    await response.prepare(http)
     await response.write(next(events(fault.reply, envelope)).encode())
     await response.write(Event(error(fault.kind, fault.message)).encode())
     await response.write_eof()
     return response
 
 
-async def _begin(http: web.Request, envelope: Envelope) -> web.StreamResponse:
-    headers = {
-        "content-type": "text/event-stream; charset=utf-8",
-        "cache-control": "no-cache",
-        "request-id": envelope.message_id.replace("msg_", "req_"),
-    }
-    response = web.StreamResponse(headers=headers)
-    await response.prepare(http)
-    return response
+def _event_stream(envelope: Envelope) -> web.StreamResponse:
+    return web.StreamResponse(
+        headers={
+            "content-type": "text/event-stream; charset=utf-8",
+            "cache-control": "no-cache",
+            "request-id": envelope.message_id.replace("msg_", "req_"),
+        }
+    )
 
 
 def _hang_up(http: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:

@@ -57,6 +57,16 @@ def conversation(messages: list[Message]) -> tuple[list[Heard], list[Spoken]]:
     return [_heard(blocks) for blocks in heard], spoken
 
 
+def loaded_tools(messages: list[Message]) -> set[str]:
+    """Name the tools whose definitions were deferred and have been loaded in the course of the conversation."""
+    parts = [part for message in messages for block in blocks_of(message.content) for part in _parts(block)]
+    return {part.tool_name for part in parts if isinstance(part, ToolReferenceBlock)}
+
+
+def _parts(block: Block) -> list[ResultPart]:
+    return block.content if isinstance(block, ToolResultBlock) and isinstance(block.content, list) else []
+
+
 def _spoken(index: int, blocks: list[Block]) -> Spoken | None:
     calls = tuple(block for block in blocks if isinstance(block, ToolUseBlock))
     words = "".join(block.text for block in blocks if isinstance(block, TextBlock))

@@ -1,6 +1,5 @@
 """Is this a request that the real API would take, and which scene does it ask for? Pure."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,6 +11,7 @@ from scripted_model.requests import CountTokensRequest, MessagesRequest, sentenc
 from scripted_model.rules import broken_header_rules, broken_rules, has_credentials
 from scripted_model.scripts import BrokenScriptError, Library, UnknownScriptError
 
+SESSION_HEADER = "x-claude-code-session-id"
 AGENT_HEADER = "x-claude-code-agent-id"
 
 Body = TypeVar("Body", bound=CountTokensRequest)
@@ -39,6 +39,8 @@ def judge(headers: Mapping[str, str], raw: bytes, library: Library) -> Case:
     """Take a request (header names in lower case) or raise ViolationError."""
     check_headers(headers)
     request = parse(MessagesRequest, headers, raw)
+    if request.metadata and request.metadata.session != headers.get(SESSION_HEADER, request.metadata.session):
+        raise _invalid(f"metadata.user_id: its session_id is not that of the header {SESSION_HEADER}")
     try:
         return Case(request, play(request, library))
     except (UnknownScriptError, BrokenScriptError) as error:
@@ -66,12 +68,9 @@ def parse(kind: type[Body], headers: Mapping[str, str], raw: bytes) -> Body:
     return request
 
 
-def conversation_of(case: Case, headers: Mapping[str, str]) -> str:
-    """Name the conversation: the session, and the agent in it; by its first words if the client does not say."""
-    if case.request.metadata is None:
-        return "words-" + hashlib.sha256(case.scene.opening.encode()).hexdigest()[:12]
-    session = case.request.metadata.session
-    agent = headers.get(AGENT_HEADER)
+def conversation_of(headers: Mapping[str, str]) -> str:
+    """Name the conversation by Claude Code's headers: the session, and the subagent in it; others have no name."""
+    session, agent = headers.get(SESSION_HEADER, ""), headers.get(AGENT_HEADER)
     return f"{session}/{agent}" if agent else session
 
 

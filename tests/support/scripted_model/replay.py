@@ -9,10 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scripted_model.faults import ALWAYS, Fault
-from scripted_model.history import Heard, Spoken, conversation
-from scripted_model.replies import Reply, reply, text
+from scripted_model.history import Heard, Spoken, conversation, loaded_tools
+from scripted_model.replies import Reply, reply, text, tool
 from scripted_model.requests import CountTokensRequest
-from scripted_model.scripts import Answer, BrokenScriptError, Library, Plot, Task, as_step
+from scripted_model.scripts import Answer, BrokenScriptError, Library, Plot, Task, as_step, is_marked
+
+LOADER = "ToolSearch"
+"""Claude Code's tool that loads the definitions of deferred tools, such as those of MCP servers.
+
+No script calls it: when one calls a tool that is not loaded yet, the model loads it first, as the real one does.
+"""
 
 
 @dataclass(frozen=True)
@@ -55,38 +61,38 @@ def play(request: CountTokensRequest, library: Library) -> Scene:
     Raises UnknownScriptError when nothing plays its prompt, BrokenScriptError when the script never said such things.
     """
     heard, spoken = conversation(request.messages)
-    stage = _Stage(library, frozenset(tool.name for tool in request.tools), heard[0])
+    opening = heard[0].said
+    stage = _Stage(library, opening)
     for turn, remembered in enumerate(spoken):
+        if _is_loading(remembered):
+            continue
         said = stage.next_reply()
-        _check(remembered, said, stage, turn)
-        stage.answer(_answer(heard[turn + 1], [stage.tool_id(turn, at) for at in range(len(said.calls))]))
-    scene = Scene(stage.name, len(spoken), tuple(stage.next_steps()), heard[0].said)
-    _check_tools(scene, stage.tools)
-    return scene
+        ids = [tool_id(opening, turn, position) for position in range(len(said.calls))]
+        _check(remembered, said, ids, f"not what script {stage.name} said in turn {turn}")
+        stage.hear(_answer(heard[turn + 1], ids))
+    has_just_loaded = bool(spoken) and _is_loading(spoken[-1])
+    steps = tuple(_fitting(step, request, has_just_loaded=has_just_loaded) for step in stage.next_steps())
+    return Scene(stage.name, len(spoken), steps, opening)
 
 
 class _Stage:
-    """The script that is playing, and the next one when a prompt calls for it."""
+    """The script that is playing, and the next one when somebody calls for it."""
 
-    def __init__(self, library: Library, tools: frozenset[str], opening: Heard) -> None:
+    def __init__(self, library: Library, prompt: str) -> None:
         self.library = library
-        self.tools = tools
-        self.opening = opening.said
-        self.name, self.plot = self._begin(opening.said)
-        self.pending: Answer | None = None
+        self.pending: Answer | None
+        self._begin(prompt)
 
-    def _begin(self, prompt: str) -> tuple[str, Plot]:
-        return self.library.begin(Task(prompt, self.tools))
+    def _begin(self, prompt: str) -> None:
+        self.name: str
+        self.plot: Plot
+        self.name, self.plot = self.library.begin(Task(prompt))
+        self.pending = None
 
-    def tool_id(self, turn: int, position: int) -> str:
-        """Name a tool call of this conversation."""
-        return tool_id(self.opening, turn, position)
-
-    def answer(self, answer: Answer) -> None:
+    def hear(self, answer: Answer) -> None:
         """Hand on what came back; a marker in it begins another script."""
-        if self.library.is_marked(answer.said):
-            self.name, self.plot = self._begin(answer.said)
-            self.pending = None
+        if is_marked(answer.said):
+            self._begin(answer.said)
         else:
             self.pending = answer
 
@@ -115,10 +121,10 @@ class _Stage:
         return as_step(step)
 
     def _after_the_end(self, answer: Answer) -> Reply | Fault:
-        if not answer.said:
+        """Begin the script that the next prompt chooses; what chooses none, such as a notice, is only noted."""
+        if not self.library.is_chosen_by(answer.said):
             return reply(text("Noted."))
-        self.name, self.plot = self._begin(answer.said)
-        self.pending = None
+        self._begin(answer.said)
         return self._advance()
 
 
@@ -127,30 +133,39 @@ def _answer(heard: Heard, ids: list[str]) -> Answer:
     return Answer(results, heard.said, heard.reminders)
 
 
-def _check(remembered: Spoken, said: Reply, stage: _Stage, turn: int) -> None:
+def _check(remembered: Spoken, said: Reply, ids: list[str], wrong: str) -> None:
     """Compare a reply with the client's memory of it.
 
     Of an interrupted reply it remembers only the beginning, and to a tool's arguments it adds the tool's defaults.
     """
-    place = f"messages.{remembered.index}: not what script {stage.name} said in turn {turn}"
+    place = f"messages.{remembered.index}: {wrong}"
     if not said.text.startswith(remembered.text.rstrip()):
         raise BrokenScriptError(f"{place}: its text differs")
     if len(remembered.calls) > len(said.calls):
         raise BrokenScriptError(f"{place}: expected {len(said.calls)} tool calls, found {len(remembered.calls)}")
-    for position, (call, found) in enumerate(zip(said.calls, remembered.calls, strict=False)):
-        if found.id != stage.tool_id(turn, position):
-            raise BrokenScriptError(
-                f"{place}: tool call {position} has the id {found.id}, not {stage.tool_id(turn, position)}"
-            )
+    for identity, call, found in zip(ids, said.calls, remembered.calls, strict=False):
+        if found.id != identity:
+            raise BrokenScriptError(f"{place}: expected the tool call {identity}, found {found.id}")
         if call.name != found.name or not call.arguments.items() <= found.input.items():
-            raise BrokenScriptError(f"{place}: the arguments of {found.id} ({call.name}) differ")
+            raise BrokenScriptError(f"{place}: the arguments of {identity} ({call.name}) differ")
 
 
-def _check_tools(scene: Scene, offered: frozenset[str]) -> None:
-    due = scene.steps[-1]
-    for call in due.calls if isinstance(due, Reply) else ():
-        if call.name not in offered:
-            known = ", ".join(sorted(offered)) or "none"
-            raise BrokenScriptError(
-                f"script {scene.script} calls {call.name}, which the request does not offer ({known})"
-            )
+def _is_loading(remembered: Spoken) -> bool:
+    return any(call.name == LOADER for call in remembered.calls)
+
+
+def _fitting(step: Reply | Fault, request: CountTokensRequest, *, has_just_loaded: bool) -> Reply | Fault:
+    """Fit a step to the tools that the request offers.
+
+    Without any, as in Claude Code's side questions, the model only talks. A tool that is not ready is loaded first;
+    if that did not help, it is called all the same: models do that, and the client must cope.
+    """
+    if not isinstance(step, Reply) or not step.calls:
+        return step
+    if not request.tools:
+        return reply(text(step.text or "I have no tools."), usage=step.usage)
+    ready = {one.name for one in request.tools if not one.defer_loading} | loaded_tools(request.messages)
+    missing = [call.name for call in step.calls if call.name not in ready]
+    if missing and not has_just_loaded and any(one.name == LOADER for one in request.tools):
+        return reply(tool(LOADER, query=f"select:{','.join(missing)}", max_results=len(missing)))
+    return step

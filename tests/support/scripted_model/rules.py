@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from scripted_model.blocks import Block, TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock, blocks_of
+from scripted_model.history import loaded_tools
 from scripted_model.replies import Thinking
 from scripted_model.requests import CountTokensRequest, Message, MessagesRequest
 
@@ -104,10 +105,13 @@ def _tools(request: CountTokensRequest) -> Iterator[str]:
     offered = Counter(tool.name for tool in request.tools)
     for name in (name for name, times in offered.items() if times > 1):
         yield f"tools: {name} is defined twice"
-    for index, message in enumerate(request.messages):
-        for block in blocks_of(message.content):
-            if isinstance(block, ToolUseBlock) and block.name not in offered:
-                yield f"messages.{index}: tool_use of {block.name}, which tools does not define"
+    blocks = [block for message in request.messages for block in blocks_of(message.content)]
+    failed = {block.tool_use_id for block in blocks if isinstance(block, ToolResultBlock) and block.is_error}
+    for block in blocks:
+        if isinstance(block, ToolUseBlock) and block.name not in offered and block.id not in failed:
+            yield f"messages: {block.id} is a call of {block.name} that did not fail, but tools does not define it"
+    for name in loaded_tools(request.messages) - offered.keys():
+        yield f"messages: tool_reference to {name}, which tools does not define"
     if request.tool_choice and request.tool_choice.name and request.tool_choice.name not in offered:
         yield f"tool_choice: {request.tool_choice.name} is not in tools"
 

@@ -43,8 +43,6 @@ class Task:
 
     prompt: str
     """The user's words, without the client's reminders."""
-    tools: frozenset[str] = frozenset()
-    """The names of the tools that the request offers."""
 
 
 @dataclass(frozen=True)
@@ -163,11 +161,6 @@ class Library:
                 raise ValueError(f"two scripts are called {one.name!r}: rename one of the functions")
         return Library(both)
 
-    @staticmethod
-    def is_marked(words: str) -> bool:
-        """Tell whether words choose a script by a marker."""
-        return MARKER.search(words) is not None
-
     def begin(self, task: Task) -> tuple[str, Plot]:
         """Start the script that a prompt chooses, by its marker or by the script's own `when`.
 
@@ -175,12 +168,18 @@ class Library:
         """
         if marker := MARKER.search(task.prompt):
             return self._by_marker(marker, task)
-        for one in self.scripts.values():
-            if one.when and one.when(task.prompt):
-                return one.name, one.start(task)
+        if chosen := self._by_words(task.prompt):
+            return chosen.name, chosen.start(task)
         raise UnknownScriptError(
             f"no script plays the prompt {_excerpt(task.prompt)!r}: put [script: NAME] into it. {self._known()}"
         )
+
+    def is_chosen_by(self, words: str) -> bool:
+        """Tell whether words choose a script."""
+        return is_marked(words) or self._by_words(words) is not None
+
+    def _by_words(self, words: str) -> Script | None:
+        return next((one for one in self.scripts.values() if one.when and one.when(words)), None)
 
     def _by_marker(self, marker: re.Match[str], task: Task) -> tuple[str, Plot]:
         name, words = marker[1], marker[2]
@@ -196,6 +195,11 @@ class Library:
 
     def __iter__(self) -> Iterator[Script]:
         return iter(sorted(self.scripts.values(), key=lambda one: one.name))
+
+
+def is_marked(words: str) -> bool:
+    """Tell whether words choose a script by a marker, whichever is playing."""
+    return MARKER.search(words) is not None
 
 
 def _is_script(thing: object) -> bool:

@@ -35,7 +35,7 @@ class ScriptedModel:
         self.records = Records()
         self.url = ""
         self._log = log or (lambda _: None)
-        self._asked: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self._asked: OrderedDict[tuple[str, str, int], int] = OrderedDict()
 
     @property
     def requests(self) -> list[Recorded]:
@@ -86,12 +86,10 @@ class ScriptedModel:
         raw = await http.read()
         headers = {name.lower(): value for name, value in http.headers.items()}
         case = judge(headers, raw, self.library)
-        conversation = conversation_of(case, headers)
-        step = self._step(case, conversation)
+        step = self._step(case, (conversation_of(headers), case.scene.opening))
         record = self._record(
             http,
             raw=raw,
-            conversation=conversation,
             script=case.scene.script,
             turn=case.scene.turn,
             status=step.status if isinstance(step, Refuse) else 200,
@@ -99,10 +97,10 @@ class ScriptedModel:
         )
         return await deliver(http, case, step, record.id)
 
-    def _step(self, case: Case, conversation: str) -> Reply | Fault:
+    def _step(self, case: Case, conversation: tuple[str, str]) -> Reply | Fault:
         if len(case.scene.steps) == 1:
             return case.scene.step(0)
-        place = (conversation, len(case.request.messages))
+        place = (*conversation, len(case.request.messages))
         asked_before = self._asked.pop(place, 0)
         self._asked[place] = asked_before + 1
         while len(self._asked) > PLACES:
@@ -116,6 +114,7 @@ class ScriptedModel:
             method=http.method,
             path=http.path_qs,
             headers=fingerprinted(http.headers),
+            conversation=conversation_of(http.headers),
             raw=raw,
             status=status,
             **facts,

@@ -31,8 +31,9 @@ def max_tokens(_: Task) -> Plot:
 
 @script()
 def refusal(_: Task) -> Plot:
-    """Refuse to answer."""
-    yield reply(text("I can't help with that."), stop="refusal")
+    """Refuse to answer, also when Claude Code tries once more."""
+    while True:
+        yield reply(text("I can't help with that."), stop="refusal")
 
 
 @script()

@@ -1,6 +1,6 @@
 """Conversations in which the model uses tools."""
 
-from scripted_model.replies import JSON, bash, read, reply, text, tool, write
+from scripted_model.replies import bash, read, reply, text, tool, write
 from scripted_model.scripts import Plot, Task, script
 
 LONGEST_COMMAND = 600.0
@@ -60,14 +60,10 @@ def invalid_utf8(_: Task) -> Plot:
 
 
 @script()
-def use_mcp(task: Task, name: str, *arguments: str) -> Plot:
+def use_mcp(_: Task, name: str, *arguments: str) -> Plot:
     """Call an MCP tool, such as `use-mcp mcp__echo__say words=hello`, and repeat what it said."""
-    values: dict[str, JSON] = {}
-    for argument in arguments:
-        key, _, values[key] = argument.partition("=")
-    if name not in task.tools:
-        yield [tool("ToolSearch", query=f"select:{name}", max_results=1)]
-    heard = yield [tool(name, **values)]
+    pairs = [argument.split("=", 1) for argument in arguments]
+    heard = yield [tool(name, **dict(pairs))]
     yield [text(f"{name} said: {heard.text}")]
 
 
