@@ -1,0 +1,151 @@
+"""`make demo`: a real agent on a real cluster, from nothing to its answer.
+
+Uses the real model when ANTHROPIC_API_KEY is set, the scripted one otherwise, and says which.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from deploy.kind.errors import ClusterError
+
+from agentjob_api import lines
+from deploy.stack import ROOT, STEPS, Stack, kind_stack
+from deploy.transcript import Transcript
+
+NAMESPACE = "agentjob-demo"
+SAMPLE = "deploy/samples/fix-the-tests.yaml"
+JOB = "fix-the-tests"
+START_SECONDS = 120
+"""How long the agent may take to start: on a slow machine the first Pod waits for its image to be unpacked."""
+
+
+def main() -> int:
+    """Runs the demo; 0 when the agent has mended the tests."""
+    try:
+        stack = kind_stack()
+        install(stack)
+        apply_sample(stack)
+        watch(stack)
+        status = finished(stack)
+    except ClusterError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    report(status)
+    return 0 if status.get("phase") == "Succeeded" else 1
+
+
+def install(stack: Stack) -> None:
+    """Installs the chart, with the model that can be had."""
+    key = os.environ.get("ANTHROPIC_API_KEY")
+    stack.ensure_namespace(NAMESPACE)
+    with STEPS.step("model"):
+        model = real_model(stack, key) if key else stack.install_scripted_model(NAMESPACE)
+    with STEPS.step("chart installed, operator ready"):
+        stack.install("agentjob", NAMESPACE, model)
+    print(REAL if key else SCRIPTED)
+
+
+REAL = "\nThe model is Anthropic's, paid for with your ANTHROPIC_API_KEY."
+SCRIPTED = """
+The model is a script, because ANTHROPIC_API_KEY is not set: its answers were written beforehand.
+Claude Code, the tools it runs, the Pod and its limits are real."""
+
+
+def real_model(stack: Stack, key: str) -> dict[str, Any]:
+    """Puts the key into a Secret and returns the chart's values that name it."""
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "anthropic"}, "stringData": {"api-key": key}}
+    stack.apply(NAMESPACE, secret)
+    model = {"apiKeySecret": {"name": "anthropic", "key": "api-key"}}
+    base_url = os.environ.get("ANTHROPIC_BASE_URL")
+    return {"model": {**model, "baseURL": base_url} if base_url else model}
+
+
+def apply_sample(stack: Stack) -> None:
+    """Applies the sample; an earlier run of it is taken away first."""
+    with STEPS.step(f"kubectl apply -f {SAMPLE}"):
+        stack.kubectl("delete", "agentjob", JOB, "-n", NAMESPACE, "--ignore-not-found", "--wait", timeout=60)
+        stack.kubectl("apply", "-n", NAMESPACE, "-f", SAMPLE)
+
+
+def watch(stack: Stack) -> None:
+    """Shows the agent's messages as they come, until its log ends."""
+    with STEPS.step("agent started"):
+        wait = f"--timeout={START_SECONDS}s"
+        stack.kubectl(
+            "wait",
+            "-n",
+            NAMESPACE,
+            f"agentjob/{JOB}",
+            "--for=jsonpath={.status.startTime}",
+            wait,
+            timeout=START_SECONDS + 10,
+        )
+    transcript = Transcript(width=shutil.get_terminal_size((100, 24)).columns, coloured=sys.stdout.isatty())
+    print()
+    for message in follow(stack.environment):
+        for text in transcript.lines(message):
+            print(text, flush=True)
+
+
+def follow(environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """The messages of the sample's agent, from its first."""
+    command = ("kubectl", "logs", "-n", NAMESPACE, f"pod/{JOB}-1", "-c", "agent", "--follow")
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE) as logs:
+        assert logs.stdout is not None
+        for raw in logs.stdout:
+            line = lines.parse(raw)
+            if line is not None:
+                yield json.loads(line.message)
+
+
+def finished(stack: Stack) -> dict[str, Any]:
+    """The job's status once it has ended."""
+    stack.kubectl(
+        "wait",
+        "-n",
+        NAMESPACE,
+        f"agentjob/{JOB}",
+        "--for=jsonpath={.status.completionTime}",
+        "--timeout=60s",
+        timeout=70,
+    )
+    status: dict[str, Any] = stack.get("agentjob", NAMESPACE, JOB)["status"]
+    return status
+
+
+def report(status: Mapping[str, Any]) -> None:
+    """The outcome, and what to try next."""
+    usage, result = status.get("usage", {}), status.get("result", {})
+    tokens = f"{usage.get('inputTokens', 0)} in, {usage.get('outputTokens', 0)} out"
+    rows = {
+        "phase": status.get("phase"),
+        "result": result.get("text") or status.get("failure", {}).get("message"),
+        "turns": result.get("numTurns"),
+        "tokens": tokens,
+        "cost": f"${status.get('costUSD', '0')}",
+        "started": status.get("startTime"),
+        "ended": status.get("completionTime"),
+    }
+    print()
+    for name, value in rows.items():
+        print(f"{name:>8}  {value}")
+    print(NEXT)
+
+
+NEXT = f"""
+What to try next:
+  eval "$(python3 deploy/kind/cluster.py env)"        # kubectl, helm and docker of this cluster
+  kubectl get agentjobs -n {NAMESPACE} -o wide
+  kubectl describe agentjob {JOB} -n {NAMESPACE}
+  kubectl logs -n {NAMESPACE} {JOB}-1                 # every message, one JSON object a line
+  kubectl explain agentjob.spec --recursive
+  make demo-clean                                      # take everything away again"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""One installation of the chart for all journeys, and jobs that are watched the way a person would: with kubectl."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from agentjob_api import lines
+from deploy.stack import Stack, kind_stack
+
+NAMESPACE = "agentjob-e2e"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One AgentJob on the cluster."""
+
+    stack: Stack
+    name: str
+
+    def kubectl(self, *arguments: str, timeout: float = 60) -> str:
+        return self.stack.kubectl("-n", NAMESPACE, *arguments, timeout=timeout)
+
+    @property
+    def object(self) -> dict[str, Any]:
+        return self.stack.get("agentjob", NAMESPACE, self.name)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = self.object.get("status", {})
+        return status
+
+    @property
+    def pod(self) -> dict[str, Any]:
+        return self.stack.get("pod", NAMESPACE, f"{self.name}-1")
+
+    def wait(self, condition: str, seconds: float = 60) -> None:
+        """Wait until the API server shows it: `jsonpath={.status.phase}=Running`, `condition=Complete`, `delete`."""
+        bound = f"--timeout={seconds:g}s"
+        self.kubectl("wait", f"agentjob/{self.name}", f"--for={condition}", bound, timeout=seconds + 10)
+
+    def wait_until_ready_says(self, reason: str, seconds: float = 60) -> None:
+        """Wait until the condition Ready gives this reason."""
+        self.wait(f'jsonpath={{.status.conditions[?(@.type=="Ready")].reason}}={reason}', seconds)
+
+    def finished(self, seconds: float = 90) -> dict[str, Any]:
+        """The status once the job has ended, however it did."""
+        self.wait("jsonpath={.status.completionTime}", seconds)
+        return self.status
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        found = {condition["type"]: condition for condition in self.status.get("conditions", [])}
+        condition: dict[str, Any] = found[kind]
+        return condition
+
+    def change(self, **spec: Any) -> None:
+        """Change fields of the spec, as `kubectl edit` would."""
+        patch = json.dumps({"spec": spec})
+        self.kubectl("patch", "agentjob", self.name, "--type=merge", "-p", patch)
+
+    def delete(self) -> None:
+        """Delete the job and wait until it is gone."""
+        self.kubectl("delete", "agentjob", self.name, "--timeout=60s", timeout=70)
+
+    def lines(self) -> list[lines.Line]:
+        """The runner's lines, as the kubelet keeps them."""
+        log = self.kubectl("logs", f"{self.name}-1", "-c", "agent").encode()
+        return [line for raw in log.splitlines() if (line := lines.parse(raw)) is not None]
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The agent's messages and the runner's notices."""
+        return [json.loads(line.message) for line in self.lines()]
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Makes jobs in the namespace of the tests."""
+
+    stack: Stack
+
+    def kubectl(self, *arguments: str, timeout: float = 60) -> str:
+        return self.stack.kubectl("-n", NAMESPACE, *arguments, timeout=timeout)
+
+    def submit(self, name: str, prompt: str | None = None, **spec: Any) -> Job:
+        """Apply a job whose prompt names the script that the model plays."""
+        given = {"activeDeadlineSeconds": 120, **({"prompt": prompt} if prompt else {}), **spec}
+        self.stack.apply(
+            NAMESPACE,
+            {"apiVersion": "agentjob.dev/v1alpha1", "kind": "AgentJob", "metadata": {"name": name}, "spec": given},
+        )
+        return Job(self.stack, name)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """The cluster with today's images in it."""
+    return kind_stack()
+
+
+@pytest.fixture(scope="session")
+def jobs(stack: Stack) -> Iterator[Jobs]:
+    """The chart installed in a namespace of its own, with the scripted model in reach."""
+    stack.ensure_namespace(NAMESPACE)
+    stack.install("agentjob-e2e", NAMESPACE, stack.install_scripted_model(NAMESPACE))
+    yield Jobs(stack)
+    violations = stack.kubectl(
+        "get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/services/scripted-model:8080/proxy/scripted/violations"
+    )
+    stack.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s", timeout=130)
+    assert json.loads(violations) == []
