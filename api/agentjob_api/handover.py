@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from agentjob_api.fields import KeyRef
 from agentjob_api.model import Resource
+from agentjob_api.names import secret_header_variable
 from agentjob_api.spec import AgentSpec, GitSource
 
 MAX_HANDOVER_BYTES = 240 * 1024
@@ -32,12 +33,12 @@ class Handover(Resource):
     files: dict[str, str] = {}
 
     def to_annotation(self) -> str:
-        """The JSON for the annotation.
+        """The JSON for the annotation, defaults written out: a runner reads it without these types (`handed.py`).
 
         Raises:
             HandoverTooLargeError: it would be larger than MAX_HANDOVER_BYTES.
         """
-        text = self.model_dump_json(exclude_defaults=True)
+        text = self.model_dump_json(exclude_none=True)
         size = len(text.encode())
         if size > MAX_HANDOVER_BYTES:
             raise HandoverTooLargeError(
@@ -59,7 +60,7 @@ class SecretHeader(NamedTuple):
 def secret_headers(agent: AgentSpec) -> tuple[SecretHeader, ...]:
     """The secret headers of all MCP servers, in an order that both sides share."""
     return tuple(
-        SecretHeader(server, source.name, f"AGENTJOB_MCP_{s}_{h}", source.secret_key_ref)
+        SecretHeader(server, source.name, secret_header_variable(s, h), source.secret_key_ref)
         for s, (server, spec) in enumerate(sorted(agent.mcp_servers.items()))
         for h, source in enumerate(spec.headers_from)
     )

@@ -54,3 +54,8 @@ class Key(NamedTuple):
 def pod_name(job: str, attempt: int) -> str:
     """Name of the Pod of one attempt: the same whenever it is asked for, so that creating it twice cannot make two."""
     return f"{job}-{attempt}"
+
+
+def secret_header_variable(server: int, header: int) -> str:
+    """Name of the variable with a secret header of an MCP server, both counted from 0, the servers by name."""
+    return f"AGENTJOB_MCP_{server}_{header}"
