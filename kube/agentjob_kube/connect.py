@@ -1,0 +1,106 @@
+"""How the API server is reached and who we are to it: in a Pod, or with a kubeconfig as kubectl uses it.
+
+The official `kubernetes` package reads both kinds of configuration, all ways to log in included, and reads a service
+account's token anew when it rotates. Requests themselves go through aiohttp sessions made here.
+"""
+
+import os
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from agentjob_kube.wire import verb
+
+Observer = Callable[[str, str], None]
+"""Told of every request: its verb as a Role names it, and the status of the answer, or "none" when there was none."""
+
+
+class ConnectError(Exception):
+    """No API server is configured, or the configuration cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """An API server, as a client may reach it."""
+
+    server: str
+    tls: ssl.SSLContext | None = None
+    proxy: str | None = None
+    authorization: Callable[[], Awaitable[str | None]]
+    """The value of the Authorization header, asked for before each request."""
+    observe: Observer
+
+    def session(self) -> aiohttp.ClientSession:
+        """A new session with TLS and credential. The caller closes it."""
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=self.tls or True),
+            middlewares=(self._observed, self._authorized),
+            proxy=self.proxy,
+            headers={"User-Agent": "agentjob"},
+        )
+
+    async def _authorized(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if header := await self.authorization():
+            request.headers["Authorization"] = header
+        return await handler(request)
+
+    async def _observed(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        name = verb(request.method, request.url.path, request.url.query.get("watch"))
+        try:
+            response = await handler(request)
+        except (aiohttp.ClientError, TimeoutError):
+            self.observe(name, "none")
+            raise
+        self.observe(name, str(response.status))
+        return response
+
+
+async def connect(observe: Observer, kubeconfig: Path | None = None) -> Connection:
+    """The connection that is configured: `kubeconfig` when given, the Pod's own, or kubectl's.
+
+    Raises:
+        ConnectError: there is none, or it cannot be used.
+    """
+    configuration = Configuration()
+    try:
+        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+            load_incluster_config(client_configuration=configuration)
+        else:
+            path = str(kubeconfig) if kubeconfig else None
+            await load_kube_config(config_file=path, client_configuration=configuration, persist_config=False)
+    except ConfigException as error:
+        raise ConnectError(f"{error}; run in a Pod, or name a kubeconfig in KUBECONFIG") from error
+
+    async def authorization() -> str | None:
+        header: str | None = await configuration.get_api_key_with_prefix("BearerToken")
+        return header or (configuration.get_basic_auth_token() if configuration.username else None)
+
+    return Connection(
+        server=configuration.host,
+        tls=_tls(configuration),
+        proxy=configuration.proxy,
+        authorization=authorization,
+        observe=observe,
+    )
+
+
+def _tls(configuration: Configuration) -> ssl.SSLContext:
+    """The authority to trust and, where the configuration has one, our own certificate."""
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    # Clusters' own authorities often lack what Python's strict mode asks for (RFC 5280's key identifiers).
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,126 @@
+"""What can go wrong when the API server is asked.
+
+ApiError
+ ├── Unreachable            no answer: refused, reset, cut off in the middle, or not in time
+ └── Refused                an answer of status 400 or more
+      ├── Invalid           400, 413, 422   the request can never succeed as it is
+      ├── Unauthorized      401
+      ├── Forbidden         403             no right to it, or an admission rule or quota said no
+      ├── NotFound          404
+      ├── Conflict          409             the object has changed since it was read, or is another one
+      │    └── AlreadyExists
+      ├── Gone              410             this resourceVersion or continue token is no longer kept
+      ├── TooManyRequests   429
+      └── ServerError       500 and more
+"""
+
+import orjson
+
+
+class ApiError(Exception):
+    """A request failed. `retry_after` is the least time to wait before the next one, in seconds."""
+
+    retry_after: float = 0.0
+
+
+class Unreachable(ApiError):  # noqa: N818 - the tree reads as what was answered
+    """The API server gave no answer, or not the whole of it. A write may have been done all the same."""
+
+
+class Refused(ApiError):  # noqa: N818
+    """The API server answered with an error.
+
+    status: the HTTP status. reason: Kubernetes' own word for it, such as "AlreadyExists". The text of the exception is
+    the API server's message.
+    """
+
+    def __init__(self, message: str, *, status: int, reason: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class Invalid(Refused):
+    """The request can never succeed as it is."""
+
+
+class Unauthorized(Refused):
+    """The credential is missing, wrong or expired."""
+
+
+class Forbidden(Refused):
+    """No right to it, or an admission rule or quota said no."""
+
+
+class NotFound(Refused):
+    """There is no such object, or no such resource."""
+
+
+class Conflict(Refused):
+    """The object has changed since it was read, or another one has its name."""
+
+
+class AlreadyExists(Conflict):
+    """An object of this name exists."""
+
+
+class Gone(Refused):
+    """The resourceVersion or continue token is no longer kept: list again."""
+
+
+class TooManyRequests(Refused):
+    """The API server asks to come back later."""
+
+
+class ServerError(Refused):
+    """The API server, or something between, failed."""
+
+
+_BY_STATUS: dict[int, type[Refused]] = {
+    400: Invalid,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    413: Invalid,
+    422: Invalid,
+    429: TooManyRequests,
+}
+MAX_PLAIN = 500
+"""Characters kept of an answer that is not Kubernetes' own, such as a proxy's page."""
+
+
+def refused(status: int, body: bytes, retry_after: str | None = None) -> Refused:
+    """The error for an answer: its HTTP status, its body (a `Status` object, or anything), its Retry-After header."""
+    answer = _status_object(body)
+    message = str(answer.get("message") or body[:MAX_PLAIN].decode(errors="replace") or f"HTTP status {status}")
+    reason = str(answer.get("reason") or "")
+    details = answer.get("details")
+    seconds = _seconds(retry_after) or _seconds(details.get("retryAfterSeconds") if isinstance(details, dict) else None)
+    return _kind(status, reason)(message, status=status, reason=reason, retry_after=seconds)
+
+
+def _kind(status: int, reason: str) -> type[Refused]:
+    if reason == "AlreadyExists":
+        return AlreadyExists
+    if status >= 500:
+        return ServerError
+    return _BY_STATUS.get(status, Refused)
+
+
+def _status_object(body: bytes) -> dict[str, object]:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _seconds(value: object) -> float:
+    """A Retry-After in seconds; 0 when there is none, or it is a date (the API server sends seconds)."""
+    try:
+        return max(0.0, float(str(value)))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,122 @@
+"""One kind of object in one namespace, kept in view by a LIST and a WATCH from there.
+
+What is missed is found: a watch goes on where it stopped, and where that is no longer possible (410) the next
+`Replaced` tells what is gone as well. Nothing ends it but its being closed.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from agentjob_kube.backoff import WATCH
+from agentjob_kube.client import Client, Object
+from agentjob_kube.errors import ApiError, Gone
+from agentjob_kube.resources import ResourceType
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Replaced(Generic[T]):
+    """All there is, whatever was there before."""
+
+    objects: tuple[T, ...]
+    version: str
+
+
+@dataclass(frozen=True)
+class Changed(Generic[T]):
+    """An object that is new, or not as it was."""
+
+    object: T
+
+
+@dataclass(frozen=True)
+class Removed(Generic[T]):
+    """An object that is gone, as it was last."""
+
+    object: T
+
+
+Delta = Replaced[T] | Changed[T] | Removed[T]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which objects: a kind, a namespace, and a label selector that the API server applies."""
+
+    kind: ResourceType
+    namespace: str
+    selector: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind.plural} in {self.namespace}"
+
+
+class ListWatch(Generic[T]):
+    """Yields deltas for ever. `view` makes of each object the little that is kept of it."""
+
+    def __init__(
+        self,
+        client: Client,
+        selection: Selection,
+        view: Callable[[Object], T],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._selection = selection
+        self._view = view
+        self._sleep = sleep
+        self._version: str | None = None
+        """Where to go on; None when a LIST is due."""
+        self._failures = 0
+
+    async def deltas(self) -> AsyncGenerator[Delta[T], None]:
+        """The deltas, in order. Errors are logged and waited out; no error of the API server comes through."""
+        while True:
+            try:
+                if self._version is None:
+                    yield await self._list()
+                async with aclosing(self._watch()) as changes:
+                    async for change in changes:
+                        yield change
+                error: ApiError | None = None
+            except Gone as gone:
+                self._version, error = None, gone
+            except ApiError as failed:
+                error = failed
+            await self._pause(error)
+
+    async def _list(self) -> Replaced[T]:
+        objects: list[T] = []
+        version = ""
+        selection = self._selection
+        async with aclosing(self._client.pages(selection.kind, selection.namespace, selection.selector)) as pages:
+            async for page in pages:
+                objects.extend(map(self._view, page.items))
+                version = page.version
+        self._version = version
+        return Replaced(tuple(objects), version)
+
+    async def _watch(self) -> AsyncGenerator[Changed[T] | Removed[T], None]:
+        selection, since = self._selection, self._version or ""
+        watch = self._client.watch(selection.kind, selection.namespace, selection.selector, since)
+        async with aclosing(watch) as happenings:
+            async for happening in happenings:
+                self._failures = 0
+                if happening.type != "BOOKMARK":
+                    seen = self._view(happening.object)
+                    yield Removed(seen) if happening.type == "DELETED" else Changed(seen)
+                self._version = happening.object["metadata"]["resourceVersion"]
+
+    async def _pause(self, error: ApiError | None) -> None:
+        """Waits before the next round: a watch that keeps ending without having told anything must not run hot."""
+        self._failures += 1
+        delay = WATCH.delay(self._failures, error.retry_after if error else 0.0)
+        if error is not None:
+            log.warning("Watching %s: %s; again in %.1f s", self._selection, error, delay)
+        await self._sleep(delay)

@@ -1,0 +1,86 @@
+"""The transport that real clusters are reached by: aiohttp, with every wait bounded."""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from agentjob_kube.errors import Unreachable, refused
+from agentjob_kube.transport import IDLE_SECONDS, Request
+
+REQUEST_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
+MAX_LINE = 8 * 1024 * 1024
+"""Bytes of one watch event: an object is at most 1.5 MiB in etcd, and longer as JSON."""
+
+_ONCE = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
+_STREAM = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=IDLE_SECONDS)
+_COLLECTION = re.compile(r"/(api|apis/[^/]+)/[^/]+/(namespaces/[^/]+/)?[^/]+")
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+class HttpTransport:
+    """A `Transport` over an aiohttp session, which brings TLS and the credential (see connect.py)."""
+
+    def __init__(self, session: aiohttp.ClientSession, server: str) -> None:
+        self._session = session
+        self._server = server.rstrip("/")
+
+    async def send(self, request: Request) -> bytes:
+        """The body of the answer."""
+        async with self._answer(request, _ONCE) as response:
+            return await response.read()
+
+    async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
+        """The lines of an answer that goes on and on."""
+        async with self._answer(request, _STREAM) as response:
+            async for line in split(response.content.iter_any()):
+                yield line
+
+    @asynccontextmanager
+    async def _answer(self, request: Request, limits: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer below 400, open for reading; every way in which there is none becomes an `ApiError`."""
+        try:
+            async with self._session.request(
+                request.method,
+                self._server + request.path,
+                params=request.query,
+                data=request.body,
+                headers={"Content-Type": request.content_type, "Accept": "application/json"},
+                timeout=limits,
+            ) as response:
+                if response.status >= 400:
+                    raise refused(response.status, await response.read(), response.headers.get("Retry-After"))
+                yield response
+        except TimeoutError as error:
+            raise Unreachable(f"{request.method} {request.path}: no answer in time") from error
+        except aiohttp.ClientError as error:
+            raise Unreachable(f"{request.method} {request.path}: {str(error) or type(error).__name__}") from error
+
+
+async def split(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Lines out of chunks, without newlines and without empty lines.
+
+    Raises:
+        Unreachable: a line is longer than MAX_LINE.
+    """
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
+        if len(rest) > MAX_LINE:
+            raise Unreachable(f"expected lines of at most {MAX_LINE} bytes in the answer, found a longer one")
+    if rest:
+        yield rest
+
+
+def verb(method: str, path: str, query_watch: str | None) -> str:
+    """The verb of a request as a Role names it: get, list, watch, create, update, patch or delete."""
+    if method != "GET":
+        return _VERBS[method]
+    if query_watch in {"true", "1"}:
+        return "watch"
+    return "list" if _COLLECTION.fullmatch(path) else "get"

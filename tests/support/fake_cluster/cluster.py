@@ -1,0 +1,88 @@
+"""A whole cluster in a thread: start, look in, let things go wrong, stop."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from aiohttp import web
+
+from fake_cluster.etcd import Etcd
+from fake_cluster.faults import Fault
+from fake_cluster.server import Seen, Server
+
+T = TypeVar("T")
+
+
+class FakeCluster:
+    """`with FakeCluster() as cluster:` serves at `cluster.url` until the block ends.
+
+    Everything below may be called from any thread.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fake-cluster", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._run(self._start())
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._run(self._runner.cleanup())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def fail(self, fault: Fault) -> None:
+        """Lets a request to come go wrong."""
+        self._call(lambda: self._server.faults.append(fault))
+
+    def write_log(self, namespace: str, pod: str, content: bytes) -> None:
+        """What pods/log is to give for a Pod."""
+        self._call(lambda: self._server.logs.write(namespace, pod, content))
+
+    def cut_watches(self) -> None:
+        """Breaks every watch in the middle."""
+        self._call(self._server.watches.cut)
+
+    def hide(self, *plurals: str) -> None:
+        """From now on no watch tells of these kinds; called without any, all are told of again."""
+        self._call(lambda: setattr(self._server.watches, "hidden", set(plurals)))
+
+    def bookmark_every(self, seconds: float) -> None:
+        """How often an idle watch is told where it stands."""
+        self._call(lambda: setattr(self._server.watches, "bookmark_seconds", seconds))
+
+    def compact(self) -> None:
+        """Forgets the past: a watch or a page from before is told 410."""
+        self._call(self._server.etcd.expire)
+
+    def requests(self) -> list[Seen]:
+        """Every request for an object so far, in order of their answers."""
+        return self._call(lambda: list(self._server.seen))
+
+    def on_change(self, listener: Callable[[Etcd], Callable[..., None]]) -> None:
+        """Lets something live in the cluster, such as `kubelet.Instant`: it is told of every change."""
+        self._call(lambda: self._server.etcd.listeners.append(listener(self._server.etcd)))
+
+    async def _start(self) -> None:
+        self._server = Server(Etcd())
+        self._runner = web.AppRunner(self._server.app(), access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def _call(self, work: Callable[[], T]) -> T:
+        async def called() -> T:
+            return work()
+
+        return self._run(called())

@@ -1,0 +1,175 @@
+"""HTTP: paths to objects, verbs to what is done with them."""
+
+import asyncio
+import copy
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from aiohttp import web
+
+from fake_cluster import discovery
+from fake_cluster.etcd import Etcd
+from fake_cluster.faults import Fault
+from fake_cluster.kinds import KINDS, Kind
+from fake_cluster.logs import Logs
+from fake_cluster.refusals import Refusal, not_found
+from fake_cluster.watches import Watches
+
+Object = dict[str, Any]
+_METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+class Seen(NamedTuple):
+    """One request, as a Role would have to allow it."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str
+    name: str
+    status: int
+
+
+class Target(NamedTuple):
+    verb: str
+    kind: Kind
+    namespace: str
+    name: str
+    subresource: str
+
+    @property
+    def resource(self) -> str:
+        return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
+
+
+def target(request: web.Request) -> Target:
+    """What a path and a method mean."""
+    found = request.match_info
+    for kind in KINDS:
+        if (kind.group, kind.version, kind.plural) == (found.get("group", ""), found["version"], found["plural"]):
+            name = found.get("name", "")
+            one = "get" if name else "watch" if request.query.get("watch") == "true" else "list"
+            verb = _METHODS.get(request.method, one)
+            return Target(verb, kind, found["namespace"], name, found.get("subresource", ""))
+    raise not_found("resource", request.path)
+
+
+class Server:
+    """The API server over one Etcd."""
+
+    def __init__(self, etcd: Etcd) -> None:
+        self.etcd = etcd
+        self.logs = Logs()
+        self.watches = Watches(etcd)
+        self.faults: list[Fault] = []
+        self.seen: list[Seen] = []
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=4 * 1024 * 1024)
+        discovery.add_routes(app)
+        for root in ("/api/{version}", "/apis/{group}/{version}"):
+            collection = f"{root}/namespaces/{{namespace}}/{{plural}}"
+            for path in ("", "/{name}", "/{name}/{subresource}"):
+                app.router.add_route("*", collection + path, self.handle)
+        return app
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Any request for an object: answered, counted, and made to go wrong when a test wants it."""
+        aim = target(request)
+        fault = next((fault for fault in self.faults if fault.takes(aim.verb, aim.resource)), None)
+        try:
+            if fault is not None:
+                fault.times -= 1
+                if fault.how == "refuse":
+                    raise fault.refusal
+            response = await self._verbs()[aim.verb](aim, request)
+        except Refusal as refusal:
+            headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else None
+            response = web.json_response(refusal.body(), status=refusal.code, headers=headers)
+        self.seen.append(Seen(aim.verb, aim.kind.group, aim.resource, aim.namespace, aim.name, response.status))
+        if fault is not None and fault.how != "refuse":
+            await self._spoil(fault, request)
+        return response
+
+    async def _spoil(self, fault: Fault, request: web.Request) -> None:
+        if fault.how == "hold":
+            await asyncio.Event().wait()
+        assert request.transport is not None
+        request.transport.abort()
+
+    def _verbs(self) -> dict[str, Callable[[Target, web.Request], Awaitable[web.StreamResponse]]]:
+        return {
+            "get": self._get,
+            "list": self._list,
+            "watch": self._watch,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+        }
+
+    async def _get(self, aim: Target, request: web.Request) -> web.StreamResponse:
+        item = self.etcd.get(aim.kind, aim.namespace, aim.name)
+        if aim.subresource == "log":
+            return web.Response(body=self.logs.read(item, request.query))
+        return web.json_response(item)
+
+    async def _list(self, aim: Target, request: web.Request) -> web.StreamResponse:
+        limit = int(request.query.get("limit", 0))
+        token = request.query.get("continue", "")
+        selector = request.query.get("labelSelector", "")
+        found = self.etcd.rest(token) if token else list(self.etcd.select(aim.kind, aim.namespace, selector))
+        items, rest = self.etcd.page(found, limit)
+        meta = {"resourceVersion": str(self.etcd.version), "continue": rest}
+        kind = {"kind": f"{aim.kind.name}List", "apiVersion": aim.kind.api_version}
+        return web.json_response({**kind, "metadata": meta, "items": items})
+
+    async def _watch(self, aim: Target, request: web.Request) -> web.StreamResponse:
+        self.seen.append(Seen("watch", aim.kind.group, aim.resource, aim.namespace, "", 200))
+        return await self.watches.serve(request, aim.kind, aim.namespace)
+
+    async def _create(self, aim: Target, request: web.Request) -> web.StreamResponse:
+        strict = request.query.get("fieldValidation") == "Strict"
+        item = self.etcd.create(aim.kind, aim.namespace, await _body(request), strict=strict)
+        return web.json_response(item, status=201)
+
+    async def _update(self, aim: Target, request: web.Request) -> web.StreamResponse:
+        return web.json_response(self.etcd.replace(aim.kind, aim.namespace, await _body(request), aim.subresource))
+
+    async def _patch(self, aim: Target, request: web.Request) -> web.StreamResponse:
+        if request.content_type != "application/merge-patch+json":
+            raise Refusal(415, "UnsupportedMediaType", f"patch type {request.content_type} is not served here")
+        old = self.etcd.get(aim.kind, aim.namespace, aim.name)
+        patch = await _body(request)
+        meta = patch.get("metadata", {})
+        wanted = {key: meta[key] for key in ("uid", "resourceVersion") if key in meta}
+        new = _merge_patch(copy.deepcopy(old), patch)
+        new["metadata"] = {**new["metadata"], "resourceVersion": old["metadata"]["resourceVersion"], **wanted}
+        return web.json_response(self.etcd.replace(aim.kind, aim.namespace, new, aim.subresource))
+
+    async def _delete(self, aim: Target, request: web.Request) -> web.StreamResponse:
+        options = await _body(request) if request.can_read_body else {}
+        lingering = self.etcd.delete(aim.kind, aim.namespace, aim.name, options)
+        return web.json_response(lingering or {"kind": "Status", "apiVersion": "v1", "status": "Success"})
+
+
+async def _body(request: web.Request) -> Object:
+    try:
+        body: Object = json.loads(await request.read())
+    except ValueError as error:
+        raise Refusal(400, "BadRequest", f"the object provided is unrecognized: {error}") from error
+    return body
+
+
+def _merge_patch(item: Object, patch: Object) -> Object:
+    """RFC 7396: null removes, an object is merged, anything else replaces."""
+    for key, value in patch.items():
+        if value is None:
+            item.pop(key, None)
+        elif isinstance(value, dict):
+            old = item.get(key)
+            item[key] = _merge_patch(old if isinstance(old, dict) else {}, value)
+        else:
+            item[key] = value
+    return item
