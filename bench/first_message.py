@@ -1,0 +1,56 @@
+"""Inside the runner image: how long until the CLI's first message, through the runner and by `claude -p`, in turn.
+
+Runs in a Pod of the runner image (`python3 - ROUNDS` with this file on stdin), so it imports the standard library only.
+Prints one JSON object: {"runner": [seconds…], "claude": [seconds…]}.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PROMPT = "[script: say-hello]"
+HANDOVER = {"namespace": "bench", "job": "first", "uid": "u", "attempt": 1, "prompt": PROMPT, "agent": {}}
+CLAUDE = (
+    "claude",
+    "-p",
+    PROMPT,
+    "--output-format",
+    "stream-json",
+    "--verbose",
+    "--permission-mode",
+    "bypassPermissions",
+)
+
+
+def seconds_to_first_message(command: tuple[str, ...], mark: bytes) -> float:
+    """Starts a program and waits for the first line of its output that holds `mark`."""
+    begun = time.monotonic()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+    ) as program:
+        assert program.stdout is not None
+        found = next((time.monotonic() - begun for line in program.stdout if mark in line), None)
+        program.stdout.read()
+    if found is None:
+        raise SystemExit(f"{command[0]} ended without a message that holds {mark!r}")
+    return found
+
+
+def main() -> None:
+    os.environ.setdefault("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+    with tempfile.TemporaryDirectory() as directory:
+        handover = Path(directory) / "handover.json"
+        handover.write_text(json.dumps(HANDOVER))
+        runner = (*json.loads(os.environ["RUNNER_COMMAND"]), str(handover), str(Path(directory) / "termination"))
+        seconds: dict[str, list[float]] = {"runner": [], "claude": []}
+        for _ in range(int(sys.argv[1])):
+            seconds["runner"].append(seconds_to_first_message(runner, b'"subtype":"init"'))
+            seconds["claude"].append(seconds_to_first_message(CLAUDE, b'"subtype":"init"'))
+    print(json.dumps(seconds))
+
+
+main()
