@@ -76,7 +76,8 @@ def _version() -> Schema:
                     "kind": {"type": "string"},
                     "metadata": {"type": "object", "properties": {"name": {"type": "string", **checked(_NAME_RULE)}}},
                     "spec": _with_immutable_fields(structural(AgentJobSpec)),
-                    "status": structural(AgentJobStatus),
+                    # A job is Pending, and its observedGeneration 0, before the operator has written anything.
+                    "status": {**structural(AgentJobStatus), "default": {}},
                 },
             }
         },

@@ -6,7 +6,7 @@ from pydantic import Field, ValidationError
 
 from agentjob_api.model import Resource
 from agentjob_api.reasons import Reason
-from agentjob_api.status import Dollars, Usage
+from agentjob_api.status import Count, Dollars, Usage
 
 MAX_TERMINATION_BYTES = 4_096
 """UTF-8 bytes of a termination message; the kubelet cuts what is longer, and cut JSON is no JSON."""
@@ -22,11 +22,11 @@ class Outcome(Resource):
     stopped: bool = False
     """Whether the runner was told to stop (SIGTERM) before the agent had ended."""
     stop_reason: str | None = None
-    num_turns: int = 0
+    num_turns: Count = 0
     session_id: Annotated[str | None, Field(alias="sessionID")] = None
     usage: Usage = Usage()
     cost_usd: Annotated[Dollars, Field(alias="costUSD")] = "0"
-    last_seq: int = 0
+    last_seq: Count = 0
     """Number of the last line, which carries this same outcome with the text whole."""
     text: str | None = None
     """The agent's answer; None when it gave none."""

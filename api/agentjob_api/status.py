@@ -16,9 +16,10 @@ MAX_MESSAGE = 4_096
 """Characters of a message in a condition or failure."""
 MAX_ATTEMPTS_SHOWN = 10
 
-Dollars = Annotated[str, Field(pattern=r"^[0-9]+([.][0-9]+)?$")]
+Dollars = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+([.][0-9]+)?$")]
 """US dollars as a decimal string: exact, unlike a float."""
-Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1, json_schema_extra={"format": "int64"})]
+"""A number that survives JSON everywhere."""
 
 
 class ConditionType(StrEnum):
@@ -36,6 +37,21 @@ class ConditionType(StrEnum):
     """The job cannot go on by itself: something it names is missing, or it has failed."""
     SUSPENDED = "Suspended"
     """The job waits because `spec.suspend` is set."""
+
+
+class Standing(StrEnum):
+    """Where a job stands that has not ended: reasons of its conditions, beside those of reasons.py."""
+
+    STARTING = "Starting"
+    """The Pod is on its way."""
+    RUNNING = "Running"
+    """The agent works."""
+    SUSPENDED = "Suspended"
+    """`spec.suspend` is set."""
+    REFERENCE_MISSING = "ReferenceMissing"
+    """A Secret, ConfigMap or key that the job names does not exist. The job goes on when it appears."""
+    POD_REFUSED = "PodRefused"
+    """The API server did not take the Pod: a quota, an admission rule, or a Pod of that name. It is tried again."""
 
 
 class ConditionStatus(StrEnum):

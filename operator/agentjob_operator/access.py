@@ -20,7 +20,7 @@ class Access(NamedTuple):
 
 ACCESS = (
     Access(GROUP, PLURAL, frozenset({"get", "list", "watch", "delete"})),
-    Access(GROUP, f"{PLURAL}/status", frozenset({"patch"})),
+    Access(GROUP, f"{PLURAL}/status", frozenset({"update"})),
     Access("", "pods", frozenset({"get", "list", "watch", "create", "patch", "delete"})),
     Access("", "pods/log", frozenset({"get"})),
     Access("events.k8s.io", "events", frozenset({"create"})),
@@ -28,6 +28,7 @@ ACCESS = (
 """Everything. No Secrets and no ConfigMaps: what a job refers to is read by the kubelet alone.
 
 - agentjobs: `get` makes sure that a job is gone before its Pods are deleted; `delete` ends its time to live.
+- agentjobs/status: `update`, because status is written whole.
 - pods: `get` shows whose Pod already has the name of a new one; `patch` stops an agent and leaves its Pod to be read.
 - pods/log: the agent's answer, where the termination message does not hold all of it.
 """
