@@ -1,0 +1,19 @@
+{{/* The operator's configuration file: the settings of agentjob_operator/settings.py as JSON. */}}
+{{- define "agentjob.config" -}}
+{{- $runner := dict
+      "image" (include "agentjob.image" (dict "image" .Values.image.runner "root" .))
+      "imagePullPolicy" .Values.image.runner.pullPolicy
+      "resources" .Values.runner.resources
+      "env" .Values.runner.env -}}
+{{- with .Values.model.default }}{{ $_ := set $runner "model" . }}{{ end -}}
+{{- with .Values.model.baseURL }}{{ $_ := set $runner "modelBaseURL" . }}{{ end -}}
+{{- if .Values.model.apiKeySecret.name }}{{ $_ := set $runner "modelApiKeySecret" .Values.model.apiKeySecret }}{{ end -}}
+{{- dict
+      "namespaces" (include "agentjob.jobNamespaces" . | fromJsonArray)
+      "runner" $runner
+      "podTTLSeconds" .Values.podTTLSeconds
+      "workers" .Values.workers
+      "logLevel" .Values.logLevel
+      "port" 8080
+    | toPrettyJson -}}
+{{- end }}
