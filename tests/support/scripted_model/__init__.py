@@ -26,7 +26,7 @@ __all__ = ["Answer", "Plot", "Recorded", "Script", "ScriptedModel", "Task", "run
 async def running(*own: Script) -> AsyncIterator[ScriptedModel]:
     """Serve all plots, and a test's own scripts, on a free port of 127.0.0.1."""
     model = ScriptedModel(PLOTS.adding(*own))
-    runner = web.AppRunner(model.app(), shutdown_timeout=0.1)
+    runner = web.AppRunner(model.app(), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

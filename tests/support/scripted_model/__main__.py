@@ -2,12 +2,21 @@
 
 import argparse
 import asyncio
+import json
 import signal
+import sys
+from typing import Any
 
 from aiohttp import web
 
 from scripted_model.plots import PLOTS
-from scripted_model.server import ScriptedModel, print_line
+from scripted_model.server import ScriptedModel
+
+
+def print_line(line: dict[str, Any]) -> None:
+    """Log to stdout, one JSON object a line."""
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
 
 async def serve(host: str, port: int) -> None:
@@ -15,7 +24,7 @@ async def serve(host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = web.AppRunner(ScriptedModel(PLOTS, print_line).app(), shutdown_timeout=1)
+    runner = web.AppRunner(ScriptedModel(PLOTS, print_line).app(), access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     print_line({"event": "listening", "addresses": [list(address[:2]) for address in runner.addresses]})

@@ -1,4 +1,6 @@
-"""What goes wrong on purpose. A plot yields a fault where a reply could stand:
+"""What goes wrong on purpose.
+
+A plot yields a fault where a reply could stand:
 
 yield refuse(529, "overloaded_error", "Overloaded", times=2)     # twice, then the plot goes on
 yield cut(reply(text("Half an ans…")), after="message_start", times=ALWAYS)

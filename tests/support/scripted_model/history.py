@@ -27,7 +27,7 @@ class Heard:
     results: dict[str, ToolResult]
     """By the id of the tool call."""
     said: str
-    reminders: str
+    """The user's words; what the client adds in `<system-reminder>` is left out."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _spoken(index: int, blocks: list[Block]) -> Spoken | None:
 def _heard(blocks: list[Block]) -> Heard:
     results = {block.tool_use_id: _result(block) for block in blocks if isinstance(block, ToolResultBlock)}
     words = "\n".join(block.text for block in blocks if isinstance(block, TextBlock))
-    return Heard(results, REMINDER.sub("", words).strip(), "\n".join(REMINDER.findall(words)))
+    return Heard(results, REMINDER.sub("", words).strip())
 
 
 def _result(block: ToolResultBlock) -> ToolResult:

@@ -36,7 +36,7 @@ class Case:
 
 
 def judge(headers: Mapping[str, str], raw: bytes, library: Library) -> Case:
-    """Take a request (header names in lower case) or raise ViolationError."""
+    """Take a request or raise ViolationError; `headers` must find names in any case."""
     check_headers(headers)
     request = parse(MessagesRequest, headers, raw)
     if request.metadata and request.metadata.session != headers.get(SESSION_HEADER, request.metadata.session):

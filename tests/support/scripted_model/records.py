@@ -93,7 +93,7 @@ class Records:
 
 
 def fingerprinted(headers: Mapping[str, str]) -> dict[str, str]:
-    """Copy headers so that equal secrets look equal and none can be read."""
+    """Copy headers, names in lower case, so that equal secrets look equal and none can be read."""
     return {
         name.lower(): _fingerprint(value) if SECRET_HEADER.search(name) else value for name, value in headers.items()
     }

@@ -130,7 +130,7 @@ class _Stage:
 
 def _answer(heard: Heard, ids: list[str]) -> Answer:
     results = tuple(heard.results[identity] for identity in ids if identity in heard.results)
-    return Answer(results, heard.said, heard.reminders)
+    return Answer(results, heard.said)
 
 
 def _check(remembered: Spoken, said: Reply, ids: list[str], wrong: str) -> None:

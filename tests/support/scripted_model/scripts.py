@@ -6,7 +6,7 @@ A script is a generator function marked with `@script()`. It yields what the mod
     def count_files(task: Task, directory: str = ".") -> Plot:
         '''List a directory and say how many entries it has.'''
         listing = yield [text("Let me look."), bash(f"ls -1 {directory}")]
-        yield [text(f"{len(listing.lines)} entries.")]
+        yield [text(f"{len(listing.text.splitlines())} entries.")]
 
 A prompt chooses it with `[script: count-files src]`. It must be deterministic: the server keeps no state but plays it
 again over the conversation's history at each request (see `replay`).
@@ -61,18 +61,11 @@ class Answer:
     """One for each tool call, in the order of the calls; none if the client was interrupted before."""
     said: str = ""
     """The user's own words, if any: the next prompt, or the note of an interruption."""
-    reminders: str = ""
-    """What the client put between the user's words (`<system-reminder>`), such as the end of a background task."""
 
     @property
     def text(self) -> str:
         """All results' text."""
         return "\n".join(result.text for result in self.results)
-
-    @property
-    def lines(self) -> list[str]:
-        """The results' text as lines."""
-        return self.text.splitlines()
 
     def find(self, pattern: str) -> str:
         """Give the first group of a pattern in the results' text; raises BrokenScriptError if it is not there."""

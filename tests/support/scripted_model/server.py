@@ -1,7 +1,5 @@
 """The Messages API over HTTP, and `/scripted/…` for tests that watch it from outside its process."""
 
-import json
-import sys
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -24,7 +22,7 @@ PLACES = 10_000
 """For so many places in conversations the server remembers how many faults it has played; the oldest are forgotten."""
 MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5")
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 
 
 class ScriptedModel:
@@ -65,31 +63,33 @@ class ScriptedModel:
         )
         return app
 
-    def _guarded(self, handler: Handler) -> Handler:
-        """Answer violations in the API's error shape, and record them."""
+    def _guarded(self, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Hand on the body; answer violations in the API's error shape, and record them."""
 
         async def guarded(http: web.Request) -> web.StreamResponse:
+            raw = b""
             try:
-                return await handler(http)
+                raw = await http.read()
+                return await handler(http, raw)
             except ViolationError as wrong:
-                raw = await http.read() if http.content_length and http.content_length <= LARGEST_BODY else b""
-                self._record(http, raw=raw, status=wrong.status, violation=wrong.message)
-                return web.json_response(error(wrong.kind, wrong.message), status=wrong.status)
+                return self._refuse(http, raw, wrong)
             except web.HTTPRequestEntityTooLarge:
                 words = f"body: larger than {LARGEST_BODY} bytes"
-                self._record(http, status=413, violation=words)
-                return web.json_response(error("request_too_large", words), status=413)
+                return self._refuse(http, raw, ViolationError(413, "request_too_large", words))
 
         return guarded
 
-    async def _messages(self, http: web.Request) -> web.StreamResponse:
-        raw = await http.read()
-        headers = {name.lower(): value for name, value in http.headers.items()}
-        case = judge(headers, raw, self.library)
-        step = self._step(case, (conversation_of(headers), case.scene.opening))
+    def _refuse(self, http: web.Request, raw: bytes, wrong: ViolationError) -> web.Response:
+        record = self._record(http, raw, status=wrong.status, violation=wrong.message)
+        headers = {"request-id": record.id}
+        return web.json_response(error(wrong.kind, wrong.message), status=wrong.status, headers=headers)
+
+    async def _messages(self, http: web.Request, raw: bytes) -> web.StreamResponse:
+        case = judge(http.headers, raw, self.library)
+        step = self._step(case, conversation_of(http.headers))
         record = self._record(
             http,
-            raw=raw,
+            raw,
             script=case.scene.script,
             turn=case.scene.turn,
             status=step.status if isinstance(step, Refuse) else 200,
@@ -97,17 +97,17 @@ class ScriptedModel:
         )
         return await deliver(http, case, step, record.id)
 
-    def _step(self, case: Case, conversation: tuple[str, str]) -> Reply | Fault:
+    def _step(self, case: Case, conversation: str) -> Reply | Fault:
         if len(case.scene.steps) == 1:
             return case.scene.step(0)
-        place = (*conversation, len(case.request.messages))
+        place = (conversation, case.scene.tool_id(0), len(case.request.messages))
         asked_before = self._asked.pop(place, 0)
         self._asked[place] = asked_before + 1
         while len(self._asked) > PLACES:
             self._asked.popitem(last=False)
         return case.scene.step(asked_before)
 
-    def _record(self, http: web.Request, *, status: int, raw: bytes = b"", **facts: Any) -> Recorded:
+    def _record(self, http: web.Request, raw: bytes, **facts: Any) -> Recorded:
         record = Recorded(
             id=f"req_{uuid.uuid4().hex[:24]}",
             time=datetime.now(UTC),
@@ -116,31 +116,28 @@ class ScriptedModel:
             headers=fingerprinted(http.headers),
             conversation=conversation_of(http.headers),
             raw=raw,
-            status=status,
             **facts,
         )
         self.records.add(record)
         self._log(record.as_log())
         return record
 
-    async def _count_tokens(self, http: web.Request) -> web.StreamResponse:
-        raw = await http.read()
-        headers = {name.lower(): value for name, value in http.headers.items()}
-        check_headers(headers)
-        parse(CountTokensRequest, headers, raw)
-        self._record(http, raw=raw, status=200)
+    async def _count_tokens(self, http: web.Request, raw: bytes) -> web.StreamResponse:
+        check_headers(http.headers)
+        parse(CountTokensRequest, http.headers, raw)
+        self._record(http, raw, status=200)
         return web.json_response({"input_tokens": 1 + len(raw) // 4})
 
-    async def _models(self, http: web.Request) -> web.StreamResponse:
-        self._record(http, status=200)
+    async def _models(self, http: web.Request, raw: bytes) -> web.StreamResponse:
+        self._record(http, raw, status=200)
         data = [_model(name) for name in MODELS]
         return web.json_response({"data": data, "has_more": False, "first_id": MODELS[0], "last_id": MODELS[-1]})
 
-    async def _model(self, http: web.Request) -> web.StreamResponse:
-        self._record(http, status=200)
+    async def _model(self, http: web.Request, raw: bytes) -> web.StreamResponse:
+        self._record(http, raw, status=200)
         return web.json_response(_model(http.match_info["id"]))
 
-    async def _nothing_here(self, http: web.Request) -> web.StreamResponse:
+    async def _nothing_here(self, http: web.Request, _: bytes) -> web.StreamResponse:
         raise ViolationError(404, "not_found_error", f"{http.method} {http.path} is nothing that the Messages API has")
 
     async def _hello(self, _: web.Request) -> web.StreamResponse:
@@ -166,9 +163,3 @@ class ScriptedModel:
 
 def _model(name: str) -> dict[str, str]:
     return {"type": "model", "id": name, "display_name": name, "created_at": "2026-01-01T00:00:00Z"}
-
-
-def print_line(line: dict[str, Any]) -> None:
-    """Log to stdout, one JSON object a line."""
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()

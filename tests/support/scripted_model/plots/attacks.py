@@ -1,5 +1,7 @@
 """An agent that tests its walls: what it can see, reach, use up and leave behind."""
 
+from typing import Literal
+
 from scripted_model.replies import bash, reply, text
 from scripted_model.scripts import Plot, Task, script
 
@@ -11,12 +13,12 @@ while len(blocks) < int(sys.argv[1]):
 print("allocated", len(blocks), "MiB")
 """
 
-OFFER_EVERYONE = """\
-for process in /proc/[0-9]*; do
-    [ $process = /proc/$$ ] || echo 1000 > $process/oom_score_adj
-done 2>/dev/null
-"""
-"""Any process may raise the score of its own user's processes; the kernel kills the highest first."""
+OFFERS = {
+    "hog": "",
+    "cli": "echo 1000 > /proc/$PPID/oom_score_adj\n",
+    "runner": "echo 1000 > /proc/$(grep PPid: /proc/$PPID/status | tr -dc 0-9)/oom_score_adj\n",
+}
+"""Who is offered to the kernel, which kills the highest score first. Anybody may raise that of their own processes."""
 
 
 @script()
@@ -40,20 +42,17 @@ def _probe(host: str, port: str) -> str:
 
 
 @script()
-def memory_hog(_: Task, mebibytes: int = 1_000_000, victim: str = "hog") -> Plot:
-    """Allocate memory; with `everyone`, let the kernel's killer take the agent's other processes first."""
-    command = f"exec python3 -c '{HOG}' {mebibytes}"
-    if victim == "everyone":
-        command = f"{OFFER_EVERYONE}\n{command}"
-    heard = yield [text("I need a lot of memory."), bash(command)]
+def memory_hog(_: Task, mebibytes: int = 1_000_000, victim: Literal["hog", "cli", "runner"] = "hog") -> Plot:
+    """Allocate memory until the kernel kills somebody: the command itself, the CLI, or the process that drives it."""
+    heard = yield [text("I need a lot of memory."), bash(f"{OFFERS[victim]}python3 -c '{HOG}' {mebibytes}")]
     yield [text(f"The command came back: {heard.text}")]
 
 
 @script()
-def fill_disk(_: Task, mebibytes: int = 8_192, path: str = "filler") -> Plot:
-    """Write a large file, then wait for what happens."""
+def fill_disk(_: Task, mebibytes: int = 8_192, linger: float = 120.0, path: str = "filler") -> Plot:
+    """Write a large file, then stay for a while to see who minds."""
     heard = yield [bash(f"fallocate -l {mebibytes}M {path} && du -m {path}; echo status $?")]
-    yield reply(text(f"Written: {heard.text}"), wait=0 if mebibytes < 1_024 else 120)
+    yield reply(text(f"Written: {heard.text}"), wait=linger)
 
 
 @script()
