@@ -6,8 +6,6 @@ from typing import Any
 
 import chart
 import tables
-from members import constant_docs, member_docs
-
 from agentjob_api import names
 from agentjob_api.crd import custom_resource_definition, structural
 from agentjob_api.notices import Notice
@@ -15,6 +13,7 @@ from agentjob_api.phases import ALLOWED, Phase
 from agentjob_api.reasons import RETRY_CLASS, Reason, RetryClass
 from agentjob_api.spec import MUTABLE, AgentJobSpec, PermissionMode, SettingSource, Transport
 from agentjob_api.status import AgentJobStatus, ConditionType, Standing
+from members import constant_docs, member_docs
 
 Schema = dict[str, Any]
 

@@ -84,7 +84,7 @@ class Toleration(Resource):
     """The taint's value."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """The taint's effect; without it, every effect."""
-    toleration_seconds: int | None = None
+    toleration_seconds: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     """How long a NoExecute taint is borne."""
 
 

@@ -1,0 +1,105 @@
+"""The chart as text: its rights and its values. What Helm makes of it: tests/contract/test_chart.py."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import chart
+from agentjob_operator.access import ACCESS
+
+Schema = dict[str, Any]
+ROLE = chart.CHART / "templates/role.yaml"
+
+
+def rules() -> list[dict[str, list[str]]]:
+    """The rules of the operator's Role; they hold no template, so they can be read as they stand."""
+    text = ROLE.read_text().partition("rules:\n")[2].partition("---")[0]
+    found: list[dict[str, list[str]]] = yaml.safe_load(text)
+    return found
+
+
+def test_the_operator_gets_the_verbs_it_uses_and_no_others() -> None:
+    granted = {
+        (group, resource): frozenset(rule["verbs"])
+        for rule in rules()
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert granted == {(access.group, access.resource): access.verbs for access in ACCESS}
+
+
+def test_the_operator_gets_no_secrets_and_no_wildcard() -> None:
+    words = {word for rule in rules() for words in rule.values() for word in words}
+    assert not words & {"secrets", "configmaps", "*"}
+
+
+def test_there_is_no_right_over_the_whole_cluster() -> None:
+    templates = "".join(path.read_text() for path in (chart.CHART / "templates").rglob("*.yaml"))
+    assert "ClusterRole" not in templates
+
+
+def values(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
+    """Each value that can be set, with its schema; objects that only group others are no values."""
+    for name, child in schema["properties"].items():
+        if "properties" in child:
+            yield from values(child, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", child
+
+
+VALUES = dict(values(chart.values_schema()))
+
+
+@pytest.mark.parametrize("path", VALUES)
+def test_a_value_says_what_it_does_and_what_it_is_by_default(path: str) -> None:
+    assert VALUES[path]["description"].endswith(".")
+    assert "default" in VALUES[path]
+
+
+def at(data: Schema, path: str) -> object:
+    """What lies at a dotted path."""
+    found: Any = data
+    for name in path.split("."):
+        found = found[name]
+    return found
+
+
+def test_values_yaml_and_the_schema_hold_the_same_values() -> None:
+    written = yaml.safe_load((chart.CHART / "values.yaml").read_text())
+    assert {path: at(written, path) for path in VALUES} == {path: schema["default"] for path, schema in VALUES.items()}
+    assert written.keys() == chart.values_schema()["properties"].keys()
+
+
+def groups(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
+    """All objects whose fields are named in the schema."""
+    if "properties" in schema:
+        yield path or "top level", schema
+        for name, child in schema["properties"].items():
+            yield from groups(child, f"{path}.{name}".lstrip("."))
+
+
+@pytest.mark.parametrize("group", [pytest.param(s, id=path) for path, s in groups(chart.values_schema())])
+def test_a_value_that_does_not_exist_is_refused(group: Schema) -> None:
+    assert group["additionalProperties"] is False
+
+
+def test_braces_in_a_description_reach_the_api_server_as_they_stand() -> None:
+    assert chart.escaped('see {{"a"}} and {b}') == 'see {{ "{{" }}"a"}} and {b}'
+
+
+def test_the_crd_is_kept_when_the_release_goes() -> None:
+    crd = yaml.safe_load("\n".join(line for line in chart.crd_template().splitlines() if not line.startswith("{{-")))
+    assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_the_chart_is_all_the_manifests_there_are() -> None:
+    root = chart.CHART.parent.parent
+    strays = [
+        str(path.relative_to(root))
+        for folder in ("api", "kube", "operator", "runner", "docs")
+        for path in Path(root / folder).rglob("*.yaml")
+    ]
+    assert strays == []
