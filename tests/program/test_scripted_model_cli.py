@@ -4,41 +4,21 @@ import contextlib
 import json
 import os
 import signal
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import claude_agent_sdk as sdk
 import pytest
+import yaml
 
 import scripted_model
 from scripted_model import ScriptedModel
 
 pytestmark = pytest.mark.cli
 
-PRICES = '''\
-def discounted(price: float, percent: float) -> float:
-    """Give the price after a discount."""
-    return price * (1 + percent / 100)
-
-
-def with_tax(price: float, percent: float) -> float:
-    """Give the price with tax."""
-    return price * (1 + percent / 100)
-'''
-PRICES_TEST = """\
-import unittest
-
-from prices import discounted, with_tax
-
-
-class PricesTest(unittest.TestCase):
-    def test_a_discount_makes_it_cheaper(self):
-        self.assertEqual(discounted(100, 50), 50)
-
-    def test_tax_makes_it_dearer(self):
-        self.assertEqual(with_tax(100, 50), 150)
-"""
+SAMPLE = Path(__file__).parents[2] / "deploy" / "samples" / "fix-the-tests.yaml"
 
 
 @sdk.tool("say", "Say words.", {"words": str})
@@ -147,23 +127,27 @@ async def test_scripts_that_end_badly(
     assert len(model.requests) == requests
 
 
-async def test_the_demo_mends_a_real_project(model: ScriptedModel, options: sdk.ClaudeAgentOptions) -> None:
+def lay_sample(options: sdk.ClaudeAgentOptions) -> tuple[str, Path]:
+    """Lay the demo's project into the workspace; give the demo's prompt and the file with the mistake."""
+    spec = yaml.safe_load(SAMPLE.read_text())["spec"]
     workspace = Path(str(options.cwd))
-    (workspace / "prices.py").write_text(PRICES)
-    (workspace / "test_prices.py").write_text(PRICES_TEST)
-    result = await run("The tests of this project fail. Please fix the code until they pass.", options)
-    assert (
-        result.result
-        == "Fixed: `discounted` in `prices.py` added the percentage where it had to take it away. All tests pass."
-    )
-    assert (workspace / "prices.py").read_text() == PRICES.replace("+", "-", 1)
+    for name, content in spec["workspace"]["files"].items():
+        (workspace / name).write_text(content)
+    return spec["prompt"], workspace / "prices.py"
+
+
+async def test_the_demo_mends_a_real_project(model: ScriptedModel, options: sdk.ClaudeAgentOptions) -> None:
+    prompt, source = lay_sample(options)
+    before = source.read_text()
+    result = await run(prompt, options)
+    assert (result.result or "").endswith("it is mended, and all tests pass.")
+    assert source.read_text() == before.replace("+", "-", 1)
     assert turns(model) == [("fix-the-tests", turn, 200) for turn in range(7)]
 
 
 async def test_the_demo_leaves_a_sound_project_alone(options: sdk.ClaudeAgentOptions) -> None:
-    workspace = Path(str(options.cwd))
-    (workspace / "prices.py").write_text(PRICES.replace("+", "-", 1))
-    (workspace / "test_prices.py").write_text(PRICES_TEST)
+    _, source = lay_sample(options)
+    source.write_text(source.read_text().replace("+", "-", 1))
     result = await run("[script: fix-the-tests]", options)
     assert result.result == "All tests pass already; there was nothing to fix."
 
@@ -204,6 +188,18 @@ async def test_the_cli_may_be_killed(options: sdk.ClaudeAgentOptions) -> None:
     with pytest.raises(sdk.ProcessError) as killed:
         await run("[script: kill-cli]", options)
     assert killed.value.exit_code == -9
+
+
+@pytest.mark.parametrize("signal_name", ["KILL", "TERM"])
+async def test_a_conversation_whose_cli_was_killed_goes_on_in_order(
+    model: ScriptedModel, options: sdk.ClaudeAgentOptions, signal_name: str
+) -> None:
+    options.session_id = str(uuid.uuid4())
+    with pytest.raises(sdk.ProcessError):
+        await run(f"[script: kill-cli {signal_name}]", options)
+    options.session_id, options.resume = None, options.session_id
+    assert (await run("Go on.", options)).result == "I am still here."
+    assert turns(model) == [("kill-cli", 0, 200), ("kill-cli", 1, 200)]
 
 
 async def until_tool_runs(client: sdk.ClaudeSDKClient) -> None:

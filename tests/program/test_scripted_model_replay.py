@@ -113,6 +113,7 @@ def test_tool_ids_differ_between_calls_turns_and_conversations() -> None:
         pytest.param("Please\n[script:say-hello]\nthanks", "say-hello", id="a marker may stand anywhere"),
         pytest.param("Fix the failing tests.", "fix-the-tests", id="a script's own condition chooses"),
         pytest.param("Fix the tests [script: say-hello]", "say-hello", id="a marker goes before a condition"),
+        pytest.param("[script: billing]\n[script: say-hello]", "say-hello", id="the last marker counts"),
         pytest.param("[script: many-turns 7]", "many-turns", id="a marker may carry an argument"),
         pytest.param("[script: overloaded always]", "overloaded", id="a number of times may be always"),
         pytest.param("[script: network-probe a:1 b:2]", "network-probe", id="a marker may carry many arguments"),

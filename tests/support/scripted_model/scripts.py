@@ -155,12 +155,13 @@ class Library:
         return Library(both)
 
     def begin(self, task: Task) -> tuple[str, Plot]:
-        """Start the script that a prompt chooses, by its marker or by the script's own `when`.
+        """Start the script that a prompt chooses, by its last marker or by the script's own `when`.
 
+        The last, because a prompt that got no answer is followed by the next one in the same turn.
         Raises UnknownScriptError.
         """
-        if marker := MARKER.search(task.prompt):
-            return self._by_marker(marker, task)
+        if markers := list(MARKER.finditer(task.prompt)):
+            return self._by_marker(markers[-1], task)
         if chosen := self._by_words(task.prompt):
             return chosen.name, chosen.start(task)
         raise UnknownScriptError(

@@ -5,7 +5,7 @@ import re
 from scripted_model.replies import bash, edit, read, text
 from scripted_model.scripts import Answer, Plot, Task, script
 
-TESTS = "python3 -m unittest 2>&1"
+TESTS = "python3 -m unittest -v"
 
 
 def asks_to_fix_tests(prompt: str) -> bool:
@@ -39,9 +39,7 @@ def fix_the_tests(_: Task) -> Plot:
     if not passed(again):
         yield [text(f"The tests still fail after my change to `{module}.py`.")]
         return
-    yield [
-        text(f"Fixed: `{function}` in `{module}.py` added the percentage where it had to take it away. All tests pass.")
-    ]
+    yield [text(f"`{function}` in `{module}.py` added where it had to subtract; it is mended, and all tests pass.")]
 
 
 def passed(run: Answer) -> bool:
