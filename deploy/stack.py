@@ -130,7 +130,7 @@ def _build(target: str, base: str, docker: Program) -> str:
     secret = ("--secret", f"id=ca,src={CERTIFICATES}") if CERTIFICATES.exists() else ()
     options = ("--target", target, "--build-arg", f"BASE={base}", *secret, "--file", "deploy/Dockerfile")
     with STEPS.step(f"image {target}"):
-        digest = docker.run("docker", "build", "--quiet", *options, ".", timeout=900).strip()
+        digest = docker.run("docker", "build", "--quiet", "--network=host", *options, ".", timeout=900).strip()
         image = f"agentjob-{target}:{digest.removeprefix('sha256:')[:12]}"
         docker.run("docker", "tag", digest, image, timeout=30)
     return image

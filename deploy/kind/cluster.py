@@ -1,0 +1,145 @@
+"""A kind cluster to try and test on, brought up from whatever the machine has.
+
+    python3 deploy/kind/cluster.py up [--nodes N]    .cluster/kubeconfig and .cluster/bin/{kind,kubectl,helm}
+    python3 deploy/kind/cluster.py down [--purge]    nothing is left but the caches in .cluster/; with --purge nothing at all
+    python3 deploy/kind/cluster.py load IMAGE...     images of the engine into all nodes
+    python3 deploy/kind/cluster.py env               `export` lines: eval "$(python3 deploy/kind/cluster.py env)"
+    python3 deploy/kind/cluster.py base              the name of the image for `docker build --build-arg BASE=...`
+
+Needs Python 3.11 and nothing else that is not there or installed by it. Environment variables that it reads:
+
+    DOCKER_HOST      the Docker engine to use, as docker reads it; without one, or an answer, a private one is started
+    PATH             where docker and go are looked for
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[0] = str(ROOT)  # this file is run by its path, before anything is installed
+
+from deploy.kind import base_image, binaries, engine, node_image, private_engine  # noqa: E402
+from deploy.kind.cache import remove  # noqa: E402
+from deploy.kind.checkout import Checkout  # noqa: E402
+from deploy.kind.errors import ClusterError  # noqa: E402
+from deploy.kind.nodes import Nodes  # noqa: E402
+from deploy.kind.steps import STEPS
+
+STOCK_NODE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
+"""kind 0.33's own default (pkg/apis/config/defaults/image.go)."""
+
+
+def up(checkout: Checkout, nodes: int | None) -> None:
+    """Have a cluster that answers. What is there and as wanted is left alone."""
+    running = engine.ensure(checkout)
+    binaries.install(checkout, running)
+    image = node_image.ensure(checkout, running, STOCK_NODE)
+    cluster = Nodes(checkout, running)
+    if cluster.are_up(image, nodes):
+        STEPS.note(f"The cluster {checkout.name} is up")
+        return
+    cluster.create(image, nodes or 1)
+
+
+def down(checkout: Checkout, *, purge: bool) -> None:
+    """Take everything away but the caches in `.cluster/`, and those too if asked."""
+    running = engine.find(checkout)
+    if running is not None:
+        Nodes(checkout, running).delete()
+    private_engine.stop(checkout)
+    checkout.kubeconfig.unlink(missing_ok=True)
+    if purge:
+        remove(checkout.state)
+
+
+def load(checkout: Checkout, images: list[str]) -> None:
+    """Have images of the engine in all nodes."""
+    cluster = Nodes(checkout, _running(checkout))
+    cluster.load(images)
+
+
+def env(checkout: Checkout) -> None:
+    """Print what docker, kubectl, helm and kind need to find their way, for a shell."""
+    path = f"{checkout.binaries}:{os.environ.get('PATH', '')}"
+    values = {**_running(checkout).environment, "KUBECONFIG": str(checkout.kubeconfig), "PATH": path}
+    for name, value in values.items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+def base(checkout: Checkout) -> None:
+    """Print the name of the base image, which is in the engine then."""
+    print(base_image.ensure(checkout, engine.ensure(checkout)))
+
+
+def _running(checkout: Checkout) -> engine.Engine:
+    found = engine.find(checkout)
+    if found is None:
+        raise ClusterError("No Docker engine runs for this checkout. Bring the cluster up first: make cluster")
+    return found
+
+
+@contextmanager
+def alone(checkout: Checkout) -> Iterator[None]:
+    """Hold the checkout's lock: two at once would build the same things in the same places."""
+    checkout.state.mkdir(exist_ok=True)
+    with (checkout.state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            STEPS.note("Waiting for another deploy/kind/cluster.py of this checkout to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def arguments() -> argparse.Namespace:
+    """The command line, as the module's first lines show it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    upping = commands.add_parser("up")
+    upping.add_argument("--nodes", type=int, choices=range(1, 4), help="1 unless a cluster is there already")
+    commands.add_parser("down").add_argument("--purge", action="store_true")
+    commands.add_parser("load").add_argument("images", nargs="+", metavar="IMAGE")
+    commands.add_parser("env")
+    commands.add_parser("base")
+    return parser.parse_args()
+
+
+def run(asked: argparse.Namespace, checkout: Checkout) -> None:
+    """Do what was asked."""
+    if asked.command == "env":
+        env(checkout)
+        return
+    with alone(checkout):
+        match asked.command:
+            case "up":
+                up(checkout, asked.nodes)
+            case "down":
+                down(checkout, purge=asked.purge)
+            case "load":
+                load(checkout, asked.images)
+            case "base":
+                base(checkout)
+
+
+def main() -> int:
+    """Do it, or say in words why it could not be done."""
+    try:
+        run(arguments(), Checkout(ROOT))
+    except ClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

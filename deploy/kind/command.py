@@ -1,0 +1,67 @@
+"""Run a program to its end, for a bounded time, and say what it said when it fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from deploy.kind.errors import CommandFailed
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+"""Where Debian keeps dockerd, runc and iptables, which a person's own PATH may leave out."""
+
+TAIL_LINES = 25
+"""As much of a failed program's words as an error carries: a compiler's or apt's reason fits, its progress does not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """How to run something: the directory it starts in and what is added to the environment."""
+
+    directory: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, *words: str | Path, timeout: float, stdin: IO[bytes] | str | None = None) -> str:
+        """Standard output of a program that ended well within `timeout` seconds; raises CommandFailed."""
+        argv = [str(word) for word in words]
+        given = {"input": stdin.encode()} if isinstance(stdin, str) else {"stdin": stdin or subprocess.DEVNULL}
+        try:
+            ended = subprocess.run(
+                argv, timeout=timeout, env=self.variables(), cwd=self.directory, capture_output=True, **given
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise CommandFailed(f"{argv[0]}: not found on PATH") from error
+        except subprocess.TimeoutExpired as error:
+            raise CommandFailed(f"{shown(argv)}: still running after {timeout:.0f} s\n{tail(error.stderr)}") from error
+        if ended.returncode:
+            raise CommandFailed(f"{shown(argv)}: exit status {ended.returncode}\n{tail(ended.stderr or ended.stdout)}")
+        return ended.stdout.decode(errors="replace")
+
+    def succeeds(self, *words: str | Path, timeout: float) -> bool:
+        """Whether the program ended with status 0 in time."""
+        try:
+            self.run(*words, timeout=timeout)
+        except CommandFailed:
+            return False
+        return True
+
+    def variables(self) -> dict[str, str]:
+        """The environment as the program sees it."""
+        path = os.environ.get("PATH", "")
+        return {**os.environ, "PATH": f"{path}:{SYSTEM_PATH}", **self.environment}
+
+
+def shown(argv: Sequence[str]) -> str:
+    """A command line, cut to what tells it from others."""
+    line = " ".join(argv)
+    return line if len(line) <= 160 else line[:157] + "..."
+
+
+def tail(output: bytes | None) -> str:
+    """The last lines of what a program said."""
+    lines = (output or b"").decode(errors="replace").strip().splitlines()
+    return "\n".join(lines[-TAIL_LINES:])

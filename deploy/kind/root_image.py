@@ -1,0 +1,26 @@
+"""Images that are a Debian root file system, made without a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deploy.kind import debian
+from deploy.kind.cache import UNFINISHED, Cache, digest, remove
+from deploy.kind.engine import Engine
+from deploy.kind.steps import STEPS
+
+
+def ensure(cache: Cache, engine: Engine, repository: str, packages: Sequence[str]) -> str:
+    """Have a root with these packages in the engine; the image's name carries the hash of what it is made from."""
+    name = f"{repository}:{digest(debian.SUITE, *debian.UNREAD, *packages)}"
+    if engine.has_image(name):
+        return name
+    with STEPS.step(f"Debian {debian.SUITE} for {repository}"):
+        cache.root.mkdir(parents=True, exist_ok=True)
+        tar = cache.root / f"{repository}{UNFINISHED}.tar"
+        try:
+            debian.write_root(tar, packages)
+            engine.docker("import", tar, name, timeout=300)
+        finally:
+            remove(tar)
+    return name
