@@ -184,6 +184,10 @@ REFUSED = {
         say({"role": "assistant", "content": "Turn 2."}, user(result(CALL))),
         f"messages.5: tool_result for {CALL}, which the turn before did not call",
     ),
+    "two calls of one id": (
+        lambda request: request["messages"].extend(request["messages"][2:4]),
+        f"tool_use id {CALL} is used twice",
+    ),
     "a result in number": (put("messages.3.content.0.content", 7), "messages.3.content.0.tool_result.content"),
     "a reference to no tool": (
         put("messages.3.content.0.content", [{"type": "tool_reference", "tool_name": "X"}]),

@@ -147,13 +147,15 @@ async def test_a_stream_breaks_off_with_an_error(http: aiohttp.ClientSession) ->
     assert await stream(http, "[script: broken-stream]") == ["message_start", "error"]
 
 
-async def test_a_client_that_hangs_up_disturbs_nobody(http: aiohttp.ClientSession) -> None:
+async def test_a_client_that_hangs_up_disturbs_nobody(
+    http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
     timeout = aiohttp.ClientTimeout(total=0.1)
-    body = request("[script: slow-answer 0 0.05]", stream=True)
+    body = request("[script: slow-answer 0.2]", stream=True)
     with pytest.raises(TimeoutError):
-        async with http.post("/v1/messages", json=body, timeout=timeout) as response:
-            await response.read()
-    assert (await ask(http, "[script: say-hello]"))[0] == 200
+        await http.post("/v1/messages", json=body, timeout=timeout)
+    assert (await ask(http, "[script: slow-answer 0.3]"))[0] == 200
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_violation_is_answered_and_recorded(http: aiohttp.ClientSession, model: ScriptedModel) -> None:

@@ -1,6 +1,7 @@
 """Bring a reply, or a fault, to the client."""
 
 import asyncio
+from collections.abc import Iterable, Iterator
 
 from aiohttp import ClientConnectionResetError, web
 
@@ -23,22 +24,65 @@ def describe(fault: Fault) -> str:
 
 async def deliver(http: web.Request, case: Case, step: Reply | Fault, request_id: str) -> web.StreamResponse:
     """Answer the request with what is due."""
-    headers = {"request-id": request_id}
-    streams = case.request.stream
+    if isinstance(step, Refuse):
+        return _refuse(step, request_id)
+    if isinstance(step, Reply):
+        await asyncio.sleep(step.wait)
+    if not case.request.stream:
+        return _whole(http, case, step, request_id)
+    response = web.StreamResponse(headers=_headers(request_id) | {"content-type": "text/event-stream; charset=utf-8"})
+    try:
+        await response.prepare(http)
+        await _write(response, _due(case, step, request_id), pace=step.pace if isinstance(step, Reply) else 0)
+    except ClientConnectionResetError:
+        pass  # The client has heard enough, as after an interrupt.
+    else:
+        if isinstance(step, Cut):
+            _hang_up(http)
+    return response
+
+
+def _refuse(fault: Refuse | Break, request_id: str) -> web.Response:
+    headers = _headers(request_id)
+    if isinstance(fault, Refuse) and fault.retry_after is not None:
+        headers["retry-after"] = str(fault.retry_after)
+    return web.json_response(error(fault.kind, fault.message), status=fault.status, headers=headers)
+
+
+def _whole(http: web.Request, case: Case, step: Reply | Cut | Break, request_id: str) -> web.Response:
     match step:
         case Reply():
-            await asyncio.sleep(step.wait)
-            envelope = _envelope(case, step, request_id)
-            return await _stream(http, step, envelope) if streams else _whole(step, envelope, headers)
-        case Refuse():
-            return _refuse(step, headers)
-        case Cut():
-            envelope = _envelope(case, step.reply, request_id)
-            return await _stream(http, step.reply, envelope, cut_after=step.after) if streams else _hang_up(http)
+            return web.json_response(message(step, _envelope(case, step, request_id)), headers=_headers(request_id))
         case Break():
-            if not streams:
-                return web.json_response(error(step.kind, step.message), status=step.status, headers=headers)
-            return await _break_off(http, step, _envelope(case, step.reply, request_id))
+            return _refuse(step, request_id)
+        case Cut():
+            _hang_up(http)
+            return web.Response()
+
+
+def _due(case: Case, step: Reply | Cut | Break, request_id: str) -> Iterator[Event]:
+    match step:
+        case Reply():
+            yield from events(step, _envelope(case, step, request_id))
+        case Cut():
+            yield from _until(step.after, events(step.reply, _envelope(case, step.reply, request_id)))
+        case Break():
+            yield from _until("message_start", events(step.reply, _envelope(case, step.reply, request_id)))
+            yield Event(error(step.kind, step.message))
+
+
+def _until(last: EventName, stream: Iterable[Event]) -> Iterator[Event]:
+    for event in stream:
+        yield event
+        if event.name == last:
+            return
+
+
+async def _write(response: web.StreamResponse, stream: Iterable[Event], *, pace: float) -> None:
+    for event in stream:
+        await response.write(event.encode())
+        if pace:
+            await asyncio.sleep(pace)
 
 
 def _envelope(case: Case, said: Reply, request_id: str) -> Envelope:
@@ -50,54 +94,10 @@ def _envelope(case: Case, said: Reply, request_id: str) -> Envelope:
     )
 
 
-def _whole(said: Reply, envelope: Envelope, headers: dict[str, str]) -> web.Response:
-    return web.json_response(message(said, envelope), headers=headers)
+def _headers(request_id: str) -> dict[str, str]:
+    return {"request-id": request_id, "cache-control": "no-cache"}
 
 
-def _refuse(fault: Refuse, headers: dict[str, str]) -> web.Response:
-    if fault.retry_after is not None:
-        headers |= {"retry-after": str(fault.retry_after)}
-    return web.json_response(error(fault.kind, fault.message), status=fault.status, headers=headers)
-
-
-async def _stream(
-    http: web.Request, said: Reply, envelope: Envelope, *, cut_after: EventName | None = None
-) -> web.StreamResponse:
-    response = _event_stream(envelope)
-    try:
-        await response.prepare(http)
-        for event in events(said, envelope):
-            await response.write(event.encode())
-            if event.name == cut_after:
-                return _hang_up(http, response)
-            if said.pace:
-                await asyncio.sleep(said.pace)
-        await response.write_eof()
-    except ClientConnectionResetError:
-        pass  # The client has heard enough, as after an interrupt.
-    return response
-
-
-async def _break_off(http: web.Request, fault: Break, envelope: Envelope) -> web.StreamResponse:
-    response = _event_stream(envelope)
-    await response.prepare(http)
-    await response.write(next(events(fault.reply, envelope)).encode())
-    await response.write(Event(error(fault.kind, fault.message)).encode())
-    await response.write_eof()
-    return response
-
-
-def _event_stream(envelope: Envelope) -> web.StreamResponse:
-    return web.StreamResponse(
-        headers={
-            "content-type": "text/event-stream; charset=utf-8",
-            "cache-control": "no-cache",
-            "request-id": envelope.message_id.replace("msg_", "req_"),
-        }
-    )
-
-
-def _hang_up(http: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:
+def _hang_up(http: web.Request) -> None:
     if http.transport is not None:
         http.transport.close()
-    return response or web.Response()

@@ -66,16 +66,12 @@ def _tool_calls(messages: list[Message]) -> Iterator[str]:
     ever: Counter[str] = Counter()
     for index, message in enumerate(messages):
         blocks = blocks_of(message.content)
+        yield from _speakers(index, message.role, blocks)
         if message.role == "user":
             yield from _results(index, blocks, asked)
-        elif asked:
-            yield f"messages.{index}: tool_use ids without tool_result in the next turn: {', '.join(asked)}"
         if message.role != "system":
             asked = [block.id for block in blocks if isinstance(block, ToolUseBlock)]
-        ever.update(asked)
-        yield from _speakers(index, message.role, blocks)
-    if asked:
-        yield f"messages: tool_use ids without tool_result at the end: {', '.join(asked)}"
+            ever.update(asked)
     for again in (identity for identity, times in ever.items() if times > 1):
         yield f"messages: tool_use id {again} is used twice"
 
