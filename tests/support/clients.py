@@ -1,0 +1,56 @@
+"""kubectl and helm as `make cluster` leaves them, pointed at its cluster and at nothing else."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CLUSTER = Path(__file__).parents[2] / ".cluster"
+CHART = Path(__file__).parents[2] / "charts/agentjob"
+KUBE_VERSION = "1.36.0"
+"""What `helm template` is told the cluster to be: it asks none."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a program ended."""
+
+    exit_code: int
+    output: str
+    error: str
+
+    def expect_success(self) -> str:
+        """The output of a program that must not fail."""
+        assert self.exit_code == 0, self.error
+        return self.output
+
+
+def kubectl(*arguments: str, stdin: object = None) -> Answer:
+    """Run kubectl; what it reads is given as JSON-ready data."""
+    return _run("kubectl", *arguments, stdin=stdin)
+
+
+def render(values: Mapping[str, Any], *arguments: str) -> Answer:
+    """What Helm makes of the chart with these values, as `release` in the namespace `system`; no cluster is asked."""
+    return _run(
+        "helm", "template", "release", str(CHART), "--namespace", "system", "--kube-version", KUBE_VERSION,
+        "--values", "-", *arguments, stdin=values,
+    )  # fmt: skip
+
+
+def _run(program: str, *arguments: str, stdin: object) -> Answer:
+    path = CLUSTER / "bin" / program
+    assert path.exists(), f"{path} is not there: run `make cluster`"
+    done = subprocess.run(
+        (path, *arguments),
+        env={**os.environ, "KUBECONFIG": str(CLUSTER / "kubeconfig")},
+        input=json.dumps(stdin),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
