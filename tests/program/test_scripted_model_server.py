@@ -87,10 +87,17 @@ async def test_a_streamed_answer(http: aiohttp.ClientSession) -> None:
     ]
 
 
-async def test_an_answer_that_takes_its_time(http: aiohttp.ClientSession) -> None:
+@pytest.mark.parametrize(
+    ("prompt", "seconds"),
+    [
+        pytest.param("[script: slow-answer 0.2]", 0.2, id="before the first word"),
+        pytest.param("[script: slow-answer 0 0.03]", 0.03 * 8, id="between the events of its stream"),
+    ],
+)
+async def test_an_answer_that_takes_its_time(http: aiohttp.ClientSession, prompt: str, seconds: float) -> None:
     started = time.monotonic()
-    await ask(http, "[script: slow-answer 0.2]")
-    assert time.monotonic() - started >= 0.2
+    assert len(await stream(http, prompt)) >= 8
+    assert time.monotonic() - started >= seconds
 
 
 @pytest.mark.parametrize(
