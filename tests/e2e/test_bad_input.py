@@ -123,7 +123,7 @@ def test_an_attempt_that_fails_gives_its_reason(jobs: Jobs, name: str, prompt: s
 
 def test_a_container_killed_for_its_memory_is_out_of_memory(jobs: Jobs) -> None:
     limits = {"resources": {"limits": {"memory": "600Mi"}, "requests": {"memory": "256Mi"}}}
-    job = jobs.submit("hog", "[script: memory-hog 100000 everyone]", runner=limits)
+    job = jobs.submit("hog", "[script: memory-hog 100000 runner]", runner=limits)
 
     assert job.finished(120)["failure"]["reason"] == "OutOfMemory"
 

@@ -1,8 +1,8 @@
 """A job from its start to its end in every way there is: stopped, deleted, made again, unattended."""
 
 import pytest
-from deploy.kind.errors import CommandFailed
 
+from deploy.kind.errors import CommandFailed
 from tests.e2e.conftest import NAMESPACE, Job, Jobs
 
 pytestmark = pytest.mark.cluster
