@@ -68,9 +68,10 @@ def _text(path: Path) -> str | None:
         return None
     except OSError as error:
         raise _UnreadableError(error.strerror) from error
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise _UnreadableError("not a regular file")
     with os.fdopen(file, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise _UnreadableError("not a regular file")
         content = opened.read(MAX_FILE + 1)
     if len(content) > MAX_FILE:
         raise _UnreadableError(f"larger than {MAX_FILE} bytes")
