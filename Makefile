@@ -15,7 +15,11 @@ demo: setup ## Run a real agent on a real cluster: set everything up, apply the 
 	@$(BIN)/python -m deploy.demo
 
 demo-clean: ## Take the demo and its cluster away again
+ifeq ($(CLUSTER),current)
+	@helm uninstall agentjob --namespace agentjob-demo && kubectl delete namespace agentjob-demo
+else
 	@$(KIND) down --purge
+endif
 
 test: setup ## Run everything: gates, unit, program, contract and end-to-end tests
 	@$(BIN)/python -m tests.suites all

@@ -17,8 +17,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from deploy.kind.errors import ClusterError
-
 from agentjob_api import names
 from agentjob_kube.client import Client, Object
 from agentjob_kube.connect import connect
@@ -27,7 +25,9 @@ from bench.figures import Comparison, Measurement, table
 from bench.picture import picture
 from bench.timeline import Timeline, run_job, run_pod
 from bench.writes import counted
-from deploy.stack import ROOT, STEPS, Stack, kind_stack
+from deploy.kind.errors import ClusterError
+from deploy.kind.steps import STEPS
+from deploy.stack import ROOT, Stack, kind_stack
 
 NAMESPACE = "agentjob-bench"
 PROMPT = "[script: say-hello]"

@@ -1,6 +1,11 @@
 """`make demo`: a real agent on a real cluster, from nothing to its answer.
 
-Uses the real model when ANTHROPIC_API_KEY is set, the scripted one otherwise, and says which.
+`make demo-clean` takes it away again. Environment variables:
+
+    ANTHROPIC_API_KEY    the real model is used; without it, the scripted one
+    ANTHROPIC_BASE_URL   where that model is reached, if not at Anthropic
+    CLUSTER=current      the context that kubectl is set to instead of a kind cluster, after asking
+    REGISTRY             host/path that images are pushed to then
 """
 
 import json
@@ -11,10 +16,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deploy.kind.errors import ClusterError
-
 from agentjob_api import lines
-from deploy.stack import ROOT, STEPS, Stack, kind_stack
+from deploy.kind.errors import ClusterError
+from deploy.kind.steps import STEPS
+from deploy.stack import ROOT, Stack, current_stack, kind_stack
 from deploy.transcript import Transcript
 
 NAMESPACE = "agentjob-demo"
@@ -27,7 +32,7 @@ START_SECONDS = 120
 def main() -> int:
     """Runs the demo; 0 when the agent has mended the tests."""
     try:
-        stack = kind_stack()
+        stack = current_stack() if os.environ.get("CLUSTER") == "current" else kind_stack()
         install(stack)
         apply_sample(stack)
         watch(stack)

@@ -5,23 +5,24 @@
 
 import argparse
 import json
-import shlex
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.kind import base_image, binaries, cluster, engine
+from deploy.kind.checkout import Checkout
 from deploy.kind.command import Program
 from deploy.kind.errors import ClusterError
-from deploy.kind.steps import Steps
+from deploy.kind.nodes import Nodes
+from deploy.kind.steps import STEPS
 
 ROOT = Path(__file__).parent.parent
 TARGETS = ("operator", "runner", "scripted-model")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 """Trusted by the builds beside the base image's own, where a company's network signs anew what passes through it."""
-KIND = ("python3", "deploy/kind/cluster.py")
-STEPS = Steps(sys.stderr)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,33 +114,57 @@ def kind_stack() -> Stack:
     Raises:
         ClusterError: what failed, in its own words.
     """
-    plain = Program(directory=ROOT)
-    with STEPS.step("cluster"):
-        plain.run(*KIND, "up", timeout=1800)
-    environment = _exports(plain.run(*KIND, "env", timeout=30))
-    docker = Program(directory=ROOT, environment={**environment, "DOCKER_BUILDKIT": "1"})
-    base = plain.run(*KIND, "base", timeout=900).strip().splitlines()[-1]
-    images = {target: _build(target, base, docker) for target in TARGETS}
-    with STEPS.step("images into the cluster"):
-        plain.run(*KIND, "load", *images.values(), timeout=300)
-    return Stack(environment=environment, images=images)
+    checkout = Checkout(ROOT)
+    with cluster.alone(checkout):
+        cluster.up(checkout, nodes=None)
+        docker = engine.ensure(checkout)
+        base = base_image.ensure(checkout, docker)
+        images = {target: _build(target, base, docker) for target in TARGETS}
+        Nodes(checkout, docker).load(list(images.values()))
+    return Stack(environment=cluster.environment(checkout, docker), images=images)
 
 
-def _build(target: str, base: str, docker: Program) -> str:
+def current_stack() -> Stack:
+    """The cluster that kubectl is set to, after the person has said yes, with today's images in REGISTRY.
+
+    Raises:
+        ClusterError: there is no such context, no registry to push to, or the answer was no.
+    """
+    checkout = Checkout(ROOT)
+    context = Program().run("kubectl", "config", "current-context", timeout=30).strip()
+    registry = os.environ.get("REGISTRY")
+    if not registry:
+        raise ClusterError("REGISTRY is not set: name the host/path to push images to, from which the cluster can pull")
+    _ask(f"Install the demo into the context {context!r}, and push its images to {registry}?")
+    with cluster.alone(checkout):
+        docker = engine.ensure(checkout)
+        binaries.install(checkout, docker)
+        base = base_image.ensure(checkout, docker)
+        images = {target: f"{registry}/{_build(target, base, docker)}" for target in TARGETS}
+        for image in images.values():
+            with STEPS.step(f"Push {image}"):
+                docker.docker("tag", image.removeprefix(f"{registry}/"), image)
+                docker.docker("push", "--quiet", image, timeout=900)
+    own = {name: value for name, value in cluster.environment(checkout, docker).items() if name != "KUBECONFIG"}
+    return Stack(environment=own, images=images)
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise ClusterError(f"{question} Nobody can be asked here: run it in a terminal.")
+    if input(f"{question} [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise ClusterError("Nothing was done.")
+
+
+def _build(target: str, base: str, docker: engine.Engine) -> str:
     """Builds one target of deploy/Dockerfile and returns the image's name, whose tag is the hash of its content."""
     secret = ("--secret", f"id=ca,src={CERTIFICATES}") if CERTIFICATES.exists() else ()
-    options = ("--target", target, "--build-arg", f"BASE={base}", *secret, "--file", "deploy/Dockerfile")
-    with STEPS.step(f"image {target}"):
-        digest = docker.run("docker", "build", "--quiet", "--network=host", *options, ".", timeout=900).strip()
+    options = ("--target", target, "--build-arg", f"BASE={base}", *secret, "--network=host", "--file")
+    with STEPS.step(f"Build the image {target}"):
+        digest = docker.docker("build", "--quiet", *options, ROOT / "deploy/Dockerfile", ROOT, timeout=900).strip()
         image = f"agentjob-{target}:{digest.removeprefix('sha256:')[:12]}"
-        docker.run("docker", "tag", digest, image, timeout=30)
+        docker.docker("tag", digest, image)
     return image
-
-
-def _exports(lines: str) -> dict[str, str]:
-    """The variables of `export NAME=value` lines."""
-    words = [shlex.split(line) for line in lines.splitlines() if line.startswith("export ")]
-    return dict(pair.split("=", 1) for _, pair in words)
 
 
 def main() -> int:

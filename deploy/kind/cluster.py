@@ -66,11 +66,15 @@ def load(checkout: Checkout, images: list[str]) -> None:
     cluster.load(images)
 
 
-def env(checkout: Checkout) -> None:
-    """Print what docker, kubectl, helm and kind need to find their way, for a shell."""
+def environment(checkout: Checkout, running: engine.Engine) -> dict[str, str]:
+    """What docker, kubectl, helm and kind need to find their way."""
     path = f"{checkout.binaries}:{os.environ.get('PATH', '')}"
-    values = {**_running(checkout).environment, "KUBECONFIG": str(checkout.kubeconfig), "PATH": path}
-    for name, value in values.items():
+    return {**running.environment, "KUBECONFIG": str(checkout.kubeconfig), "PATH": path}
+
+
+def env(checkout: Checkout) -> None:
+    """Print that for a shell."""
+    for name, value in environment(checkout, _running(checkout)).items():
         print(f"export {name}={shlex.quote(value)}")
 
 
