@@ -33,7 +33,11 @@ format: setup ## Lay out the code and mend what the linter can mend
 generate: setup ## Write the CRD and docs/reference.md anew from the types
 	@$(BIN)/python docs/generate.py
 
-unit program contract e2e: setup ## Run one suite of tests
+unit: ## Run the tests of decisions
+program: ## Run the tests of whole programs on fakes, with the real Claude Code
+contract: ## Run what fakes and the real API server must both pass
+e2e: ## Run whole jobs on the real cluster
+unit program contract e2e: setup
 	@$(BIN)/python -m tests.suites $@
 
 bench: setup ## Measure, print the table, write JSON under bench/results/
@@ -60,8 +64,13 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
+LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
 lock: setup ## Pin the newest allowed versions of all packages, with hashes
-	@$(BIN)/python -m deploy.lock
+	@$(LOCK) --all-extras --group dev --output-file requirements.txt
+	@for image in operator runner scripted-model; do \
+	  $(LOCK) --no-annotate --extra $$image --constraint requirements.txt --output-file deploy/requirements/$$image.txt; \
+	done
 
 clean: demo-clean ## Remove all that was made: cluster, environment, caches of tools
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
