@@ -60,10 +60,10 @@ class RunnerSettings(_Section):
     image_pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
     """When the kubelet pulls it."""
     resources: Resources = Resources(
-        limits={"cpu": "2", "memory": "2Gi"},
-        requests={"cpu": "100m", "memory": "384Mi", "ephemeral-storage": "256Mi"},
+        limits={"cpu": "2", "memory": "2Gi", "ephemeral-storage": "10Gi"},
+        requests={"cpu": "250m", "memory": "512Mi", "ephemeral-storage": "512Mi"},
     )
-    """Defaults by name. Without a limit for ephemeral-storage, a Pod may use what its volumes may hold."""
+    """Defaults by name. A limit of ephemeral-storage that is less than the Pod's volumes may hold is raised to that."""
     model: Word | None = None
     """Model of a job that names none; without it, Claude Code's own default."""
     model_base_url: Annotated[str | None, Field(alias="modelBaseURL", pattern=r"^https?://\S+$")] = None

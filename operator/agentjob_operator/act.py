@@ -1,0 +1,236 @@
+"""Carries decisions out. Each action may be repeated: whatever is done already is a success."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, assert_never
+
+from agentjob_api import lines, outcome
+from agentjob_api.handover import HandoverTooLargeError
+from agentjob_api.job import AgentJob
+from agentjob_api.names import AGENT_CONTAINER, API_VERSION, KIND, Key
+from agentjob_api.outcome import Outcome
+from agentjob_api.status import AgentJobStatus
+from agentjob_kube.client import Client
+from agentjob_kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
+from agentjob_kube.resources import AGENT_JOBS, EVENTS, PODS
+from agentjob_operator import manifests
+from agentjob_operator.metrics import Metrics
+from agentjob_operator.pod import STOP_ANNOTATION, PodView, view
+from agentjob_operator.settings import RunnerSettings
+from agentjob_operator.store import Store
+from agentjob_operator.world import (
+    Action,
+    CreatePod,
+    Decision,
+    DeleteJob,
+    DeleteOrphan,
+    DeletePod,
+    ReadOutcome,
+    RecordEvent,
+    Refusal,
+    StopPod,
+    World,
+)
+
+TAIL_LINES: Final = 10
+"""Lines asked of a log to find the outcome: it is the last line, but another program may have written after it."""
+TAIL_BYTES: Final = (TAIL_LINES + 1) * lines.MAX_LINE
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor:
+    """Writes to the cluster, and keeps the store up with its own writes."""
+
+    client: Client
+    store: Store
+    metrics: Metrics
+    runner: RunnerSettings
+    clock: Callable[[], datetime]
+
+    async def act(self, world: World, decision: Decision) -> None:
+        """Writes the status first; what depends on it is done only when it held.
+
+        Raises:
+            ApiError: something could not be done, and may be done later.
+        """
+        if decision.status is not None and world.job is not None:
+            try:
+                await self._write_status(world.job, decision.status)
+            except (Conflict, NotFound):
+                await self._refresh(world.key)
+                return
+        for action in decision.actions:
+            await self._carry_out(world, action)
+
+    async def _carry_out(self, world: World, action: Action) -> None:
+        match action:
+            case CreatePod():
+                await self._create_pod(_job(world), action.attempt)
+            case StopPod():
+                await self._stop_pod(action.pod)
+            case DeletePod():
+                await self._delete_pod(action.pod)
+            case DeleteOrphan():
+                await self._delete_orphan(world.key, action.pod)
+            case ReadOutcome():
+                self.store.read[action.pod.uid] = await self._read_outcome(action.pod)
+            case DeleteJob():
+                await self._delete_job(_job(world))
+            case RecordEvent():
+                await self._record_event(_job(world), action)
+            case _:
+                assert_never(action)
+
+    async def _write_status(self, job: AgentJob, status: AgentJobStatus) -> None:
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": job.metadata.model_dump(include={"name", "namespace", "uid", "resource_version"}),
+            "status": status.model_dump(mode="json", exclude_none=True),
+        }
+        written = AgentJob.model_validate(await self.client.replace_status(AGENT_JOBS, body))
+        self.store.put_job(written)
+        self.metrics.written(job, job.status, status)
+        if status.phase is not job.status.phase or status.phase.is_final:
+            _tell(job, status)
+
+    async def _refresh(self, key: Key) -> None:
+        """Reads a job again that is not as it was, or no longer is."""
+        try:
+            self.store.put_job(AgentJob.model_validate(await self.client.get(AGENT_JOBS, key)))
+        except NotFound:
+            if (known := self.store.jobs.get(key)) is not None:
+                self.store.drop_job(key, known.metadata.uid)
+
+    async def _create_pod(self, job: AgentJob, attempt: int) -> None:
+        try:
+            manifest = manifests.pod(job, attempt, self.runner)
+            pod = await self.client.create(PODS, job.metadata.namespace, manifest)
+        except AlreadyExists:
+            await self._take_over(job, manifest["metadata"]["name"])
+            return
+        except (HandoverTooLargeError, Invalid) as error:
+            self._refused(job, str(error), for_good=True)
+            return
+        except Forbidden as error:
+            self._refused(job, str(error), for_good=False)
+            return
+        self.store.refusals.pop(job.key, None)
+        self.store.put_pod(view(pod))
+        log.info("Pod created", extra=_about(job) | {"attempt": attempt})
+
+    async def _take_over(self, job: AgentJob, name: str) -> None:
+        """A Pod of that name is there: ours from before, one of an earlier job, or anybody's."""
+        pod = view(await self.client.get(PODS, Key(job.metadata.namespace, name)))
+        if pod.owner is None or pod.job != job.metadata.name:
+            self._refused(job, f"Pod {name} exists and does not belong to this job: delete it", for_good=False)
+        else:
+            self.store.put_pod(pod)
+
+    def _refused(self, job: AgentJob, message: str, *, for_good: bool) -> None:
+        log.warning("Pod refused: %s", message, extra=_about(job))
+        now = self.clock().replace(microsecond=0)
+        self.store.refusals[job.key] = Refusal(job=job.metadata.uid, for_good=for_good, message=message, at=now)
+
+    async def _stop_pod(self, pod: PodView) -> None:
+        """Ends a Pod's time instead of deleting it.
+
+        The kubelet stops its agent with the whole grace period, and what the agent then says stays readable for as long
+        as the Pod does, whether an operator is there at that moment or not.
+        """
+        now = self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        patch = {
+            "metadata": {"uid": pod.uid, "annotations": {STOP_ANNOTATION: now}},
+            "spec": {"activeDeadlineSeconds": 1},
+        }
+        try:
+            self.store.put_pod(view(await self.client.patch(PODS, pod.key, patch)))
+        except NotFound:
+            self.store.drop_pod(pod)
+        except Conflict:
+            await self._look_at(pod)
+        log.info("Agent told to stop", extra={"namespace": pod.namespace, "job": pod.job, "attempt": pod.attempt})
+
+    async def _delete_pod(self, pod: PodView) -> None:
+        try:
+            await self.client.delete(PODS, pod.key, pod.uid)
+        except NotFound:
+            self.store.drop_pod(pod)
+        except Conflict:
+            await self._look_at(pod)
+        else:
+            self.store.mark_deleting(pod)
+
+    async def _look_at(self, pod: PodView) -> None:
+        """A Pod was not as it was expected: another one has its name by now, or it is changing at this moment.
+
+        Raises:
+            Conflict: it is the same Pod.
+        """
+        try:
+            found = view(await self.client.get(PODS, pod.key))
+        except NotFound:
+            self.store.drop_pod(pod)
+            return
+        self.store.put_pod(found)
+        if found.uid == pod.uid:
+            raise Conflict(f"Pod {pod.key} is changing", status=409)
+        self.store.drop_pod(pod)
+
+    async def _delete_orphan(self, key: Key, pod: PodView) -> None:
+        """Deletes a Pod unless its job is there after all: the store may be behind the cluster."""
+        try:
+            body = await self.client.get(AGENT_JOBS, key)
+        except NotFound:
+            body = None
+        if body is None or body["metadata"]["uid"] != pod.owner:
+            await self._delete_pod(pod)
+        if body is not None:
+            self.store.put_job(AgentJob.model_validate(body))
+
+    async def _read_outcome(self, pod: PodView) -> Outcome | None:
+        """The outcome in the last lines of the agent's log; None when the log is gone or does not hold it."""
+        try:
+            tail = await self.client.log_tail(pod.key, AGENT_CONTAINER, lines=TAIL_LINES, limit_bytes=TAIL_BYTES)
+        except (NotFound, Invalid):
+            return None
+        parsed = (lines.parse(line) for line in reversed(tail.split(b"\n")))
+        found = (outcome.from_line(line.message) for line in parsed if line is not None)
+        return next((each for each in found if each is not None), None)
+
+    async def _record_event(self, job: AgentJob, warning: RecordEvent) -> None:
+        """Records a warning once, as well as may be: the status has said it already."""
+        try:
+            await self.client.create(EVENTS, job.metadata.namespace, manifests.event(job, warning, self.clock()))
+        except ApiError as error:
+            log.warning("Event not recorded: %s", error, extra=_about(job) | {"reason": warning.reason})
+
+    async def _delete_job(self, job: AgentJob) -> None:
+        try:
+            left = await self.client.delete(AGENT_JOBS, job.key, job.metadata.uid)
+        except (NotFound, Conflict):
+            left = {}
+        if left.get("kind") == KIND:  # somebody's finalizer holds it
+            self.store.put_job(AgentJob.model_validate(left))
+        else:
+            self.store.drop_job(job.key, job.metadata.uid)
+
+
+def _job(world: World) -> AgentJob:
+    assert world.job is not None, "only DeleteOrphan is decided on without a job"
+    return world.job
+
+
+def _about(job: AgentJob) -> dict[str, Any]:
+    return {"namespace": job.metadata.namespace, "job": job.metadata.name}
+
+
+def _tell(job: AgentJob, status: AgentJobStatus) -> None:
+    """One log line for each phase a job enters."""
+    facts = _about(job) | {"attempt": status.attempt_count, "phase": status.phase.value}
+    if status.failure is not None:
+        facts |= {"reason": status.failure.reason.value}
+    log.info("Job is %s", status.phase.value, extra=facts)

@@ -1,0 +1,75 @@
+"""kopf, as far as we use it: it watches AgentJobs and says which has changed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import kopf
+
+from agentjob_api import names
+from agentjob_kube.connect import Connection
+from agentjob_operator.jobs import parse
+from agentjob_operator.store import Store
+from agentjob_operator.work import WorkQueue
+
+Task = asyncio.Task[Any]
+
+
+def settings() -> kopf.OperatorSettings:
+    """Kopf's settings: no Events, no look around the cluster, no request without an end, nothing slow at the end."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True
+    chosen.networking.request_timeout = 30
+    chosen.networking.connect_timeout = 10
+    chosen.watching.server_timeout = 290
+    chosen.queueing.exit_timeout = 0.1
+    chosen.queueing.idle_timeout = 0.1
+    # kopf would kill this process ten minutes after it was asked to stop, stopped or not.
+    chosen.process.ultimate_exiting_timeout = None
+    return chosen
+
+
+def registry(connection: Connection, sessions: AsyncExitStack, store: Store, queue: WorkQueue) -> kopf.OperatorRegistry:
+    """The two handlers: how to log in, and what to do when a job has changed. kopf's sessions end with `sessions`."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    async def log_in(**_: object) -> kopf.AiohttpSession:
+        # kopf asks again when a credential was refused, and wants another session then.
+        session = await sessions.enter_async_context(connection.session())
+        return kopf.AiohttpSession(aiohttp_session=session, server=connection.server)
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=handlers)
+    async def job_changed(event: kopf.RawEvent, **_: object) -> None:
+        note(event, store, queue)
+
+    return handlers
+
+
+def note(event: kopf.RawEvent, store: Store, queue: WorkQueue) -> None:
+    """Puts what an event says about a job into the store, and its key into the queue if that is news."""
+    meta = event["object"]["metadata"]
+    key = names.Key(meta["namespace"], meta["name"])
+    if event["type"] == "DELETED":
+        store.drop_job(key, meta["uid"])
+        queue.add(key)
+    elif (job := parse(key, event["object"])) is not None and store.put_job(job):
+        queue.add(key)
+
+
+@asynccontextmanager
+async def watched(handlers: kopf.OperatorRegistry, namespaces: Collection[str]) -> AsyncIterator[set[Task]]:
+    """Kopf's tasks while the block runs. When one of them ends, kopf has failed and the others are of no use."""
+    tasks = set(
+        await kopf.spawn_tasks(
+            registry=handlers, settings=settings(), namespaces=list(namespaces), standalone=True, clusterwide=False
+        )
+    )
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

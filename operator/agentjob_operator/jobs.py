@@ -1,0 +1,22 @@
+"""Jobs as the API server sends them."""
+
+import logging
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from agentjob_api.job import AgentJob
+from agentjob_api.names import Key
+
+log = logging.getLogger(__name__)
+
+
+def parse(key: Key, body: Mapping[str, object]) -> AgentJob | None:
+    """A job as the API server sends it; None, and an error in the log, for one that this version cannot read."""
+    try:
+        return AgentJob.model_validate(body)
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
+        about = {"namespace": key.namespace, "job": key.name}
+        log.error("This version of the operator cannot read the job; unexpected: %s", fields, extra=about)  # noqa: TRY400
+        return None

@@ -1,0 +1,43 @@
+"""The log: one JSON object per line, kopf's own lines too. No prompt and no secret is ever passed to it."""
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from agentjob_operator.settings import LogLevel
+
+FACTS: Final = ("namespace", "job", "attempt", "phase", "reason")
+"""What a line says about a job, where it speaks of one: passed as `extra`."""
+
+
+class JsonFormatter(logging.Formatter):
+    """One record as one JSON object: time, level, logger, message, the facts, and the traceback of an error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its newline."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if (ref := getattr(record, "k8s_ref", None)) is not None:  # kopf's way of saying which object it speaks of
+            line |= {"namespace": ref.get("namespace"), "job": ref.get("name")}
+        line |= {fact: getattr(record, fact) for fact in FACTS if hasattr(record, fact)}
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode(errors="replace")
+
+
+def configure(level: LogLevel) -> None:
+    """Sends every logger of this process to stdout, from this level on."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.value.upper(), handlers=[handler], force=True)
+    if level is not LogLevel.DEBUG:
+        # kopf's every step, and a line per request of our own server, are for debugging.
+        for noisy in ("kopf", "aiohttp.access"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)

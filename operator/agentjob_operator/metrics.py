@@ -1,0 +1,115 @@
+"""What the operator counts. No label carries a job's name: their number would have no bound."""
+
+from collections import Counter as Count
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from agentjob_api.job import AgentJob
+from agentjob_api.names import Key
+from agentjob_api.status import AgentJobStatus, AttemptStatus, Usage
+
+_PENDING_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600)
+_RUNNING_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21600, 86400)
+_RECONCILE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
+
+
+class JobsByPhase(Collector):
+    """Counts the jobs when it is asked, so that it cannot drift from what is there."""
+
+    def __init__(self, jobs: Callable[[], Mapping[Key, AgentJob]]) -> None:
+        self._jobs = jobs
+
+    def collect(self) -> Iterator[Metric]:
+        """One gauge for each namespace and phase that has jobs."""
+        family = GaugeMetricFamily("agentjob_jobs", "AgentJobs by namespace and phase.", labels=["namespace", "phase"])
+        found = Count((key.namespace, job.status.phase.value) for key, job in self._jobs().items())
+        for (namespace, phase), number in sorted(found.items()):
+            family.add_metric([namespace, phase], number)
+        yield family
+
+
+class Metrics:
+    """All metrics of one operator, in a registry of their own."""
+
+    def __init__(self, jobs: Callable[[], Mapping[Key, AgentJob]], queue_depth: Callable[[], float]) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(JobsByPhase(jobs))
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        at = self.registry
+        self._pending = Histogram(
+            "agentjob_pending_seconds",
+            "Seconds from a job's creation to its agent's start.",
+            ["namespace"],
+            buckets=_PENDING_BUCKETS,
+            registry=at,
+        )
+        self._running = Histogram(
+            "agentjob_running_seconds",
+            "Seconds from an agent's start to its end.",
+            ["namespace"],
+            buckets=_RUNNING_BUCKETS,
+            registry=at,
+        )
+        self._attempts = Counter(
+            "agentjob_attempts_total", "Attempts that ended, by reason.", ["namespace", "reason"], registry=at
+        )
+        self._tokens = Counter("agentjob_tokens_total", "Tokens by model and kind.", ["model", "kind"], registry=at)
+        self._dollars = Counter(
+            "agentjob_cost_dollars_total",
+            "US dollars by model, by Claude Code's price list.",
+            ["model"],
+            registry=at,
+        )
+        self.reconcile_seconds = Histogram(
+            "agentjob_reconcile_seconds",
+            "Seconds from taking up a job to having acted on it.",
+            buckets=_RECONCILE_BUCKETS,
+            registry=at,
+        )
+        self.reconcile_errors = Counter(
+            "agentjob_reconcile_errors_total", "Looks at a job that ended in an error.", ["error"], registry=at
+        )
+        self._requests = Counter(
+            "agentjob_api_requests_total",
+            'Requests to the API server by verb and status, "none" where there was no answer.',
+            ["verb", "code"],
+            registry=at,
+        )
+        depth = Gauge("agentjob_queue_depth", "Jobs that wait to be looked at.", registry=at)
+        depth.set_function(queue_depth)
+
+    def request(self, verb: str, code: str) -> None:
+        """Counts a request to the API server."""
+        self._requests.labels(verb, code).inc()
+
+    def written(self, job: AgentJob, before: AgentJobStatus, after: AgentJobStatus) -> None:
+        """Counts what a status says that was not said before. To be called once the write has held."""
+        namespace = job.metadata.namespace
+        if before.start_time is None and after.start_time is not None:
+            waited = after.start_time - job.metadata.creation_timestamp
+            self._pending.labels(namespace).observe(max(0.0, waited.total_seconds()))
+        ended_before = {old.number for old in before.attempts if old.completion_time is not None}
+        for attempt in after.attempts:
+            if attempt.completion_time is not None and attempt.number not in ended_before:
+                self._ended(namespace, attempt)
+
+    def _ended(self, namespace: str, attempt: AttemptStatus) -> None:
+        if attempt.reason is not None:
+            self._attempts.labels(namespace, attempt.reason.value).inc()
+        if attempt.start_time is not None and attempt.completion_time is not None:
+            self._running.labels(namespace).observe((attempt.completion_time - attempt.start_time).total_seconds())
+        if attempt.usage is not None:
+            self._spent(attempt.usage)
+
+    def _spent(self, usage: Usage) -> None:
+        for model, part in usage.by_model.items():
+            self._tokens.labels(model, "input").inc(part.input_tokens)
+            self._tokens.labels(model, "output").inc(part.output_tokens)
+            self._tokens.labels(model, "cache_read").inc(part.cache_read_input_tokens)
+            self._tokens.labels(model, "cache_creation").inc(part.cache_creation_input_tokens)
+            self._dollars.labels(model).inc(float(part.cost_usd))

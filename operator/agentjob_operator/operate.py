@@ -1,0 +1,114 @@
+"""The whole operator: everything made once, handed down, and run until one part fails or it is stopped."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from agentjob_kube.backoff import Backoff
+from agentjob_kube.client import Client
+from agentjob_kube.connect import Connection, Observer
+from agentjob_kube.wire import HttpTransport
+from agentjob_operator import handlers, health
+from agentjob_operator.act import Actor
+from agentjob_operator.metrics import Metrics
+from agentjob_operator.reconcile import Reconciler
+from agentjob_operator.settings import Settings
+from agentjob_operator.store import Store
+from agentjob_operator.watch import Watcher
+from agentjob_operator.work import Alarms, WorkQueue
+
+KOPF: Final = Backoff(first=0.5, most=30.0)
+"""Before kopf is started again; it ends itself on errors of a watch that others wait out."""
+log = logging.getLogger(__name__)
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+async def operate(
+    settings: Settings, connect: Callable[[Observer], Awaitable[Connection]], stopped: asyncio.Event
+) -> None:
+    """Runs until `stopped` is set, or until SIGTERM or SIGINT.
+
+    Raises:
+        Exception: whatever one of the parts ended with. The process is then to end too, and to be started again.
+    """
+    store, queue = Store(), WorkQueue()
+    alarms = Alarms(queue.add, now)
+    metrics = Metrics(lambda: store.jobs, lambda: len(queue))
+    connection = await connect(metrics.request)
+    async with connection.session() as session:
+        client = Client(HttpTransport(session, connection.server))
+        watcher = Watcher(client=client, store=store, queue=queue, namespaces=tuple(settings.namespaces))
+        actor = Actor(client=client, store=store, metrics=metrics, runner=settings.runner, clock=now)
+        reconciler = Reconciler(
+            store=store,
+            queue=queue,
+            alarms=alarms,
+            actor=actor,
+            metrics=metrics,
+            pod_ttl=timedelta(seconds=settings.pod_ttl_seconds),
+            clock=now,
+        )
+        parts = [
+            _kopf(connection, watcher, stopped),
+            alarms.run(),
+            *(watcher.pods(namespace) for namespace in settings.namespaces),
+            *(watcher.jobs(namespace, settings.resync_seconds) for namespace in settings.namespaces),
+            *(_after(watcher.synced, reconciler.work) for _ in range(settings.workers)),
+        ]
+        async with health.served(metrics.registry, watcher.synced.is_set, settings.port):
+            log.info("Started, serving AgentJobs in %s", ", ".join(settings.namespaces))
+            await _run(parts, stopped)
+    log.info("Stopped")
+
+
+async def _after(ready: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+    """Nothing is decided before everything is known: a Pod whose job is not known yet is no orphan."""
+    await ready.wait()
+    await work()
+
+
+async def _kopf(connection: Connection, watcher: Watcher, stopped: asyncio.Event) -> None:
+    """Runs kopf, and again whenever it has ended itself: what it misses meanwhile, a LIST finds."""
+    failures = 0
+    while True:
+        async with AsyncExitStack() as sessions:
+            registry = handlers.registry(connection, sessions, watcher.store, watcher.queue)
+            async with handlers.watched(registry, watcher.namespaces) as tasks:
+                _listen(stopped)
+                began = asyncio.get_running_loop().time()
+                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        errors = [str(task.exception()) for task in ended if not task.cancelled() and task.exception()]
+        failures = 1 if asyncio.get_running_loop().time() - began > KOPF.most else failures + 1
+        delay = KOPF.delay(failures)
+        log.warning("kopf has ended: %s; again in %.1f s", "; ".join(errors) or "no error", delay)
+        await asyncio.sleep(delay)
+        watcher.list_now()
+
+
+def _listen(stopped: asyncio.Event) -> None:
+    """Takes the signals: kopf takes them for itself whenever it starts."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+
+
+async def _run(parts: list[Coroutine[Any, Any, None]], stopped: asyncio.Event) -> None:
+    """Runs the parts together; when one ends, or all are to stop, every one is ended."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    stop = asyncio.create_task(stopped.wait())
+    try:
+        ended, _ = await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (*tasks, stop):
+            task.cancel()
+        await asyncio.gather(*tasks, stop, return_exceptions=True)
+    for task in ended:
+        task.result()

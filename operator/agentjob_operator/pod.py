@@ -1,0 +1,169 @@
+"""What is kept of a runner Pod: the little that decisions depend on, without its spec and its handover."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agentjob_api import names
+
+STOP_ANNOTATION = f"{names.GROUP}/stop-asked"
+"""On a runner Pod whose agent was told to stop: when. It outlives an operator that does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A container that does not run yet, and why in the kubelet's words."""
+
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A container that runs."""
+
+    started: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """A container that has ended. `message` is its termination message."""
+
+    exit_code: int
+    reason: str
+    message: str
+    started: datetime | None
+    finished: datetime
+
+
+ContainerState = Waiting | Running | Terminated
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A reason in one word and a message, as Kubernetes gives them."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodView:
+    """One Pod that carries the label of a job."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    job: str
+    """Name of the job, by the Pod's label."""
+    owner: str | None
+    """uid of the AgentJob that controls it; None for a Pod that only carries the label, which is not ours to touch."""
+    attempt: int
+    created: datetime
+    deleting: bool = False
+    stop_asked: datetime | None = None
+    node: str | None = None
+    unschedulable: str | None = None
+    """The scheduler's words when it found no node."""
+    started: datetime | None = None
+    """When a kubelet took it; its deadline counts from here."""
+    phase: str = "Pending"
+    end: Note | None = None
+    """Why the Pod as a whole ended, where Kubernetes says so: Evicted, DeadlineExceeded…"""
+    disruption: Note | None = None
+    """Who in the cluster is taking it away."""
+    agent: ContainerState | None = None
+    workspace: ContainerState | None = None
+
+    @property
+    def key(self) -> names.Key:
+        """Namespace and name."""
+        return names.Key(self.namespace, self.name)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing in it will ever run again."""
+        return self.phase in {"Succeeded", "Failed"}
+
+    @property
+    def workspace_failed(self) -> bool:
+        """Whether its workspace could not be laid out, so that the agent will not start."""
+        return isinstance(self.workspace, Terminated) and self.workspace.exit_code != 0
+
+    @property
+    def agent_started(self) -> datetime | None:
+        """When its agent started; None when it has not, or never did."""
+        return None if self.agent is None or isinstance(self.agent, Waiting) else self.agent.started
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its attempt has ended. The Pod's phase says so more than a second later."""
+        return self.is_over or self.workspace_failed or isinstance(self.agent, Terminated)
+
+
+def view(pod: dict[str, Any]) -> PodView:
+    """The view of a Pod as the API server sends it."""
+    meta, spec, status = pod["metadata"], pod["spec"], pod.get("status", {})
+    labels: dict[str, str] = meta.get("labels") or {}
+    attempt = labels.get(names.LABEL_ATTEMPT, "")
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    scheduled, disrupted = conditions.get("PodScheduled", {}), conditions.get("DisruptionTarget", {})
+    return PodView(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        version=int(meta["resourceVersion"]),
+        job=labels.get(names.LABEL_JOB, ""),
+        owner=_owner(meta),
+        attempt=int(attempt) if attempt.isdecimal() else 0,
+        created=datetime.fromisoformat(meta["creationTimestamp"]),
+        deleting="deletionTimestamp" in meta,
+        stop_asked=_time((meta.get("annotations") or {}).get(STOP_ANNOTATION)),
+        node=spec.get("nodeName"),
+        unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else None,
+        started=_time(status.get("startTime")),
+        phase=status.get("phase", "Pending"),
+        end=_note(status) if status.get("reason") else None,
+        disruption=_note(disrupted) if disrupted.get("status") == "True" else None,
+        agent=_state(status.get("containerStatuses"), names.AGENT_CONTAINER),
+        workspace=_state(status.get("initContainerStatuses"), names.WORKSPACE_CONTAINER),
+    )
+
+
+def _owner(meta: dict[str, Any]) -> str | None:
+    for owner in meta.get("ownerReferences") or ():
+        if owner.get("controller") and owner["kind"] == names.KIND and owner["apiVersion"].startswith(names.GROUP):
+            return str(owner["uid"])
+    return None
+
+
+def _state(containers: list[dict[str, Any]] | None, name: str) -> ContainerState | None:
+    """The state of one container; None when the kubelet has not said anything about it, or lost sight of it."""
+    state: dict[str, Any] = next((item["state"] for item in containers or () if item["name"] == name), {})
+    if found := state.get("terminated"):
+        # Made up by a kubelet that finds no trace of the container: it says nothing about the agent.
+        return None if found.get("reason") == "ContainerStatusUnknown" else _terminated(found)
+    if found := state.get("running"):
+        return Running(datetime.fromisoformat(found["startedAt"]))
+    if (found := state.get("waiting")) is not None:
+        return Waiting(found.get("reason", ""), found.get("message", ""))
+    return None
+
+
+def _terminated(state: dict[str, Any]) -> Terminated:
+    return Terminated(
+        exit_code=state["exitCode"],
+        reason=state.get("reason", ""),
+        message=state.get("message", ""),
+        started=_time(state.get("startedAt")),
+        finished=datetime.fromisoformat(state["finishedAt"]),
+    )
+
+
+def _note(source: dict[str, Any]) -> Note:
+    return Note(source.get("reason", ""), source.get("message", ""))
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

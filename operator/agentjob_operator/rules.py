@@ -1,0 +1,121 @@
+"""The small rules that decisions are made of: what a Pod waits for, and when to look at it again."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from agentjob_api.job import AgentJob
+from agentjob_api.phases import Phase
+from agentjob_api.reasons import Reason
+from agentjob_api.status import AgentJobStatus, ConditionType, Standing
+from agentjob_operator.conditions import find
+from agentjob_operator.pod import PodView, Terminated, Waiting
+
+GRACE: Final = timedelta(seconds=30)
+"""From SIGTERM to SIGKILL: the Pod's terminationGracePeriodSeconds."""
+STALLED_AFTER: Final = timedelta(seconds=5)
+"""A Pod that waits no longer than this from its creation is not spoken of: most such waits pass by themselves."""
+SETTLED_AFTER: Final = timedelta(seconds=5)
+"""From a container's end until the Pod's status says why it was killed; the kubelet takes about 1.2 s."""
+STOPPED_AFTER: Final = GRACE + timedelta(seconds=30)
+"""From asking an agent to stop until its Pod is taken for one whose kubelet no longer listens."""
+OVERDUE_AFTER: Final = timedelta(seconds=120)
+"""From the deadline, which the kubelet itself keeps, until its Pod is taken for one whose kubelet no longer listens."""
+READ_WITHIN: Final = timedelta(seconds=60)
+"""From an agent's end: how long its log is asked for; then the cut text of the termination message has to do."""
+TRY_AGAIN_AFTER: Final = timedelta(seconds=30)
+"""From a refusal of the API server until the Pod is tried again."""
+
+
+class Stall(NamedTuple):
+    """What a Pod waits for that only a person can change."""
+
+    reason: Reason | Standing
+    message: str
+
+    @property
+    def failure(self) -> Reason:
+        """What the attempt fails with when nobody changes it until its deadline."""
+        return self.reason if isinstance(self.reason, Reason) else Reason.START_ERROR
+
+
+_STALLS: dict[str, Reason] = {
+    "ErrImagePull": Reason.IMAGE_PULL,
+    "ImagePullBackOff": Reason.IMAGE_PULL,
+    "ErrImageNeverPull": Reason.IMAGE_PULL,
+    "InvalidImageName": Reason.IMAGE_PULL,
+    "ImageInspectError": Reason.IMAGE_PULL,
+    "SignatureValidationFailed": Reason.IMAGE_PULL,
+    "CreateContainerConfigError": Reason.START_ERROR,
+    "CreateContainerError": Reason.START_ERROR,
+    "RunContainerError": Reason.START_ERROR,
+}
+"""The kubelet's reasons for which a container does not start and will not by itself."""
+_MISSING = ("not found", "couldn't find key", "non-existent config key")
+"""The kubelet's words for a reference to nothing; CreateContainerConfigError has other causes too."""
+_WORDS: dict[str, Reason | Standing] = {word.value: word for word in (*Reason, *Standing)}
+
+
+def stall(pod: PodView, status: AgentJobStatus, now: datetime) -> Stall | None:
+    """What a Pod that has not started waits for, once it is worth speaking of."""
+    if now < pod.created + STALLED_AFTER:
+        return None
+    if pod.unschedulable is not None:
+        return Stall(Reason.UNSCHEDULABLE, pod.unschedulable)
+    for container in (pod.workspace, pod.agent):
+        if isinstance(container, Waiting) and container.reason in _STALLS:
+            return _steady(_container_stall(container), last_stall(status))
+    return None
+
+
+def _container_stall(container: Waiting) -> Stall:
+    if container.reason == "CreateContainerConfigError" and any(words in container.message for words in _MISSING):
+        return Stall(Standing.REFERENCE_MISSING, container.message)
+    return Stall(_STALLS[container.reason], container.message)
+
+
+def _steady(new: Stall, old: Stall | None) -> Stall:
+    """A pull that fails shows two messages by turns; the first stays, or each turn would cost a write."""
+    return old if old is not None and old.reason is new.reason is Reason.IMAGE_PULL else new
+
+
+def last_stall(status: AgentJobStatus) -> Stall | None:
+    """What the job was last known to wait for, by its own status."""
+    found = find(status.conditions, ConditionType.STALLED)
+    if found is None or status.phase is not Phase.PENDING:
+        return None
+    return Stall(_WORDS.get(found.reason, Reason.START_ERROR), found.message)
+
+
+def deadline(pod: PodView, job: AgentJob) -> datetime:
+    """When a Pod that still has not ended is given up.
+
+    A kubelet ends it itself at its deadline; where there is none yet, the time counts from the Pod's creation.
+    """
+    limit = timedelta(seconds=job.spec.active_deadline_seconds)
+    return pod.created + limit if pod.node is None else (pod.started or pod.created) + limit + OVERDUE_AFTER
+
+
+def moments(pod: PodView, job: AgentJob) -> Iterator[datetime]:
+    """The times at which a decision about a Pod may change though nothing happens."""
+    yield deadline(pod, job)
+    yield pod.created + STALLED_AFTER
+    if pod.stop_asked is not None:
+        yield pod.stop_asked + STOPPED_AFTER
+    if isinstance(pod.agent, Terminated):
+        yield pod.agent.finished + SETTLED_AFTER
+        yield pod.agent.finished + READ_WITHIN
+
+
+def time_to_live(job: AgentJob) -> timedelta:
+    """How long a job is kept after its end."""
+    spec = job.spec
+    unsuccessful = job.status.phase is not Phase.SUCCEEDED
+    if unsuccessful and spec.ttl_seconds_after_failed is not None:
+        return timedelta(seconds=spec.ttl_seconds_after_failed)
+    return timedelta(seconds=spec.ttl_seconds_after_finished)
+
+
+def earliest(times: Iterable[datetime], after: datetime) -> datetime | None:
+    """The first of some times that is still to come."""
+    return min((time for time in times if time > after), default=None)

@@ -1,0 +1,114 @@
+"""What is known of the cluster, in memory: jobs, their Pods, and what was learned by asking.
+
+Anything here may be late, nothing may go back: an object never replaces a newer one of itself, and what is gone does
+not return with an answer that was on its way. resourceVersions are compared as numbers, as Kubernetes lets its clients.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from agentjob_api.job import AgentJob
+from agentjob_api.names import Key
+from agentjob_api.outcome import Outcome
+from agentjob_operator.pod import PodView
+from agentjob_operator.world import Refusal
+
+MAX_GONE: Final = 10_000
+"""Deleted objects that are remembered: more than can be deleted while one answer is on its way."""
+
+
+def version(job: AgentJob) -> int:
+    """The resourceVersion of a job as a number."""
+    return int(job.metadata.resource_version)
+
+
+@dataclass
+class Store:
+    """Jobs by key, Pods by the key of their job and by uid."""
+
+    jobs: dict[Key, AgentJob] = field(default_factory=dict)
+    refusals: dict[Key, Refusal] = field(default_factory=dict)
+    read: dict[str, Outcome | None] = field(default_factory=dict)
+    """Outcomes from logs, by the Pod's uid."""
+    _pods: dict[Key, dict[str, PodView]] = field(default_factory=dict)
+    _gone: dict[str, None] = field(default_factory=dict)
+    """uids of the last objects that were deleted, in order."""
+
+    def put_job(self, job: AgentJob) -> bool:
+        """Whether this is news."""
+        known = self.jobs.get(job.key)
+        if job.metadata.uid in self._gone or (known is not None and version(known) >= version(job)):
+            return False
+        self.jobs[job.key] = job
+        return True
+
+    def drop_job(self, key: Key, uid: str) -> None:
+        """Forgets a job that was deleted; not another one that has its name by now."""
+        self._bury(uid)
+        if (known := self.jobs.get(key)) is not None and known.metadata.uid == uid:
+            del self.jobs[key]
+            self.refusals.pop(key, None)
+
+    def replace_jobs(self, namespace: str, jobs: Iterable[AgentJob], present: set[Key], at: int) -> set[Key]:
+        """Takes a LIST of all jobs in a namespace; the keys for which it brought news.
+
+        `present` has all of its keys, also of jobs that could not be read.
+        """
+        changed = {job.key for job in jobs if self.put_job(job)}
+        for key, known in list(self.jobs.items()):
+            if key.namespace == namespace and key not in present and version(known) <= at:
+                self.drop_job(key, known.metadata.uid)
+                changed.add(key)
+        return changed
+
+    def pods(self, key: Key) -> tuple[PodView, ...]:
+        """The Pods that AgentJobs of this name control."""
+        return tuple(self._pods.get(key, {}).values())
+
+    def put_pod(self, pod: PodView) -> Key | None:
+        """The key of the Pod's job, if this is news and the Pod is an AgentJob's."""
+        key = Key(pod.namespace, pod.job)
+        if pod.owner is None or pod.uid in self._gone:
+            return None
+        known = self._pods.setdefault(key, {}).get(pod.uid)
+        if known is not None and known.version >= pod.version:
+            return None
+        self._pods[key][pod.uid] = pod
+        return key
+
+    def drop_pod(self, pod: PodView) -> Key:
+        """Forgets a Pod that is gone; the key of its job."""
+        key = Key(pod.namespace, pod.job)
+        self._bury(pod.uid)
+        self.read.pop(pod.uid, None)
+        pods = self._pods.get(key, {})
+        pods.pop(pod.uid, None)
+        if not pods:
+            self._pods.pop(key, None)
+        return key
+
+    def replace_pods(self, namespace: str, pods: Iterable[PodView], at: int) -> set[Key]:
+        """Takes a LIST of all Pods of jobs in a namespace; the keys of the jobs for which it brought news."""
+        listed = {pod.uid: pod for pod in pods}
+        changed = {key for pod in listed.values() if (key := self.put_pod(pod)) is not None}
+        known = [pod for key, found in self._pods.items() if key.namespace == namespace for pod in found.values()]
+        for pod in known:
+            if pod.uid not in listed and pod.version <= at:
+                changed.add(self.drop_pod(pod))
+        return changed
+
+    def mark_deleting(self, pod: PodView) -> None:
+        """Notes that a Pod was deleted by us, unless it is gone already: the watch may be quicker than the answer."""
+        pods = self._pods.get(Key(pod.namespace, pod.job), {})
+        if (known := pods.get(pod.uid)) is not None:
+            pods[pod.uid] = replace(known, deleting=True)
+
+    def keys(self) -> set[Key]:
+        """Every job that is there, or has a Pod."""
+        return {*self.jobs, *self._pods}
+
+    def _bury(self, uid: str) -> None:
+        self._gone[uid] = None
+        if len(self._gone) > MAX_GONE:
+            del self._gone[next(iter(self._gone))]

@@ -1,0 +1,93 @@
+"""What keeps the store true: Pods by list and watch, and a LIST of all jobs now and then for what kopf has missed."""
+
+import asyncio
+import logging
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from agentjob_api import names
+from agentjob_api.job import AgentJob
+from agentjob_kube.backoff import Backoff
+from agentjob_kube.client import Client
+from agentjob_kube.errors import ApiError
+from agentjob_kube.listwatch import Changed, ListWatch, Removed, Replaced, Selection
+from agentjob_kube.resources import AGENT_JOBS, PODS
+from agentjob_operator.jobs import parse
+from agentjob_operator.pod import view
+from agentjob_operator.store import Store
+from agentjob_operator.work import WorkQueue
+
+RELIST: Final = Backoff(first=0.5, most=30.0)
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Watcher:
+    """Fills the store from the cluster and puts the keys of what changed into the queue."""
+
+    client: Client
+    store: Store
+    queue: WorkQueue
+    namespaces: tuple[str, ...]
+    synced: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once all jobs and Pods have been listed: before, what is missing may only not be known yet."""
+    _listed: set[tuple[str, str]] = field(default_factory=set)
+    _nudge: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def pods(self, namespace: str) -> None:
+        """Follows the Pods of a namespace for ever."""
+        selection = Selection(PODS, namespace, names.LABEL_JOB)
+        async with aclosing(ListWatch(self.client, selection, view).deltas()) as deltas:
+            async for delta in deltas:
+                match delta:
+                    case Replaced(pods, version):
+                        self._add(self.store.replace_pods(namespace, pods, int(version)))
+                        self._note_listed("pods", namespace)
+                    case Changed(pod):
+                        if (key := self.store.put_pod(pod)) is not None:
+                            self.queue.add(key)
+                    case Removed(pod):
+                        self.queue.add(self.store.drop_pod(pod))
+
+    async def jobs(self, namespace: str, every: float) -> None:
+        """Lists the jobs of a namespace for ever, every so many seconds."""
+        failures = 0
+        while True:
+            try:
+                await self._list_jobs(namespace)
+                failures, delay = 0, every
+            except ApiError as error:
+                failures += 1
+                delay = RELIST.delay(failures, error.retry_after)
+                log.warning("Listing jobs in %s: %s; again in %.1f s", namespace, error, delay)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._nudge.wait()
+
+    def list_now(self) -> None:
+        """Lists the jobs without waiting for the next time: something may have been missed."""
+        nudge, self._nudge = self._nudge, asyncio.Event()
+        nudge.set()
+
+    async def _list_jobs(self, namespace: str) -> None:
+        jobs: list[AgentJob] = []
+        present: set[names.Key] = set()
+        version = "0"
+        async with aclosing(self.client.pages(AGENT_JOBS, namespace)) as pages:
+            async for page in pages:
+                listed = {names.Key(namespace, body["metadata"]["name"]): body for body in page.items}
+                present.update(listed)
+                jobs.extend(job for key, body in listed.items() if (job := parse(key, body)) is not None)
+                version = page.version
+        self._add(self.store.replace_jobs(namespace, jobs, present, int(version)))
+        self._note_listed("jobs", namespace)
+
+    def _add(self, keys: set[names.Key]) -> None:
+        for key in sorted(keys):
+            self.queue.add(key)
+
+    def _note_listed(self, what: str, namespace: str) -> None:
+        self._listed.add((what, namespace))
+        if len(self._listed) == 2 * len(self.namespaces):
+            self.synced.set()

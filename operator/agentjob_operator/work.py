@@ -1,0 +1,104 @@
+"""Which jobs are to be looked at: now, in the order in which they came up, and later, at a time."""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+
+from agentjob_api.names import Key
+
+
+class WorkQueue:
+    """Keys, first in, first out, each once: what comes up while it is worked on comes again afterwards.
+
+    So no two workers ever hold the same key, and a thousand events about one job are one look at it.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Key] = deque()
+        self._queued: set[Key] = set()
+        self._held: set[Key] = set()
+        self._again: set[Key] = set()
+        self._news = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, key: Key) -> None:
+        """Asks for a look at a job."""
+        if key in self._held:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._waiting.append(key)
+            self._news.set()
+
+    async def take(self) -> Key:
+        """The next key, which the caller holds until `done`."""
+        while not self._waiting:
+            self._news.clear()
+            await self._news.wait()
+        key = self._waiting.popleft()
+        self._queued.remove(key)
+        self._held.add(key)
+        return key
+
+    def done(self, key: Key) -> None:
+        """Gives a key back."""
+        self._held.remove(key)
+        if key in self._again:
+            self._again.remove(key)
+            self.add(key)
+
+
+class Alarms:
+    """Rings for a key at a time: one time for each key, the last one set."""
+
+    def __init__(self, ring: Callable[[Key], None], clock: Callable[[], datetime]) -> None:
+        self._ring = ring
+        self._clock = clock
+        self._times: dict[Key, datetime] = {}
+        self._heap: list[tuple[datetime, Key]] = []
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def set(self, key: Key, time: datetime | None) -> None:
+        """Sets the time for a key in place of an earlier one; None for never."""
+        if self._times.get(key) == time:
+            return
+        if time is None:
+            del self._times[key]
+            return
+        self._times[key] = time
+        heapq.heappush(self._heap, (time, key))
+        self._changed.set()
+
+    def ring_due(self) -> datetime | None:
+        """Rings what is due; the next time to do so, if there is any."""
+        now = self._clock()
+        while self._heap:
+            time, key = self._heap[0]
+            if self._times.get(key) != time:  # set anew since
+                heapq.heappop(self._heap)
+            elif time > now:
+                return time
+            else:
+                heapq.heappop(self._heap)
+                del self._times[key]
+                self._ring(key)
+        return None
+
+    async def run(self) -> None:
+        """Rings for ever."""
+        while True:
+            due = self.ring_due()
+            self._changed.clear()
+            seconds = None if due is None else max(0.0, (due - self._clock()).total_seconds())
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue

@@ -1,0 +1,104 @@
+"""All that a decision may depend on, and all that it may say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from agentjob_api.job import AgentJob
+from agentjob_api.names import Key
+from agentjob_api.outcome import Outcome
+from agentjob_api.status import AgentJobStatus
+from agentjob_operator.pod import PodView
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """The API server did not take a job's Pod."""
+
+    job: str
+    """uid of the job."""
+    for_good: bool
+    """Whether no Pod can ever be made from this spec; otherwise it is worth trying again."""
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """One job as it was observed at one moment."""
+
+    key: Key
+    job: AgentJob | None
+    """None when there is no job of this name (any more)."""
+    pods: tuple[PodView, ...] = ()
+    """All Pods that an AgentJob of this name controls, also one that is gone."""
+    refusal: Refusal | None = None
+    """What the API server said to this job's Pod last."""
+    read: Mapping[str, Outcome | None] = field(default_factory=dict)
+    """By Pod's uid: the outcome from its log, for Pods whose log was read; None when it held none."""
+    pod_ttl: timedelta
+    """How long a finished Pod is kept."""
+    now: datetime
+    """In UTC and whole seconds, as all times in Kubernetes."""
+
+
+@dataclass(frozen=True)
+class CreatePod:
+    """Starts an attempt."""
+
+    attempt: int
+
+
+@dataclass(frozen=True)
+class StopPod:
+    """Tells a Pod's agent to stop. The Pod stays, so that what it says at its end can be read."""
+
+    pod: PodView
+
+
+@dataclass(frozen=True)
+class DeletePod:
+    """Deletes a Pod of the job."""
+
+    pod: PodView
+
+
+@dataclass(frozen=True)
+class DeleteOrphan:
+    """Deletes a Pod whose job is gone, after making sure that it is."""
+
+    pod: PodView
+
+
+@dataclass(frozen=True)
+class ReadOutcome:
+    """Reads the outcome of a Pod's agent from its log; then the decision is taken again."""
+
+    pod: PodView
+
+
+@dataclass(frozen=True)
+class DeleteJob:
+    """Deletes the job, whose time to live is over."""
+
+
+@dataclass(frozen=True)
+class RecordEvent:
+    """Records a warning on the job, for `kubectl describe` and whoever watches Events."""
+
+    reason: str
+    message: str
+
+
+Action = CreatePod | StopPod | DeletePod | DeleteOrphan | ReadOutcome | DeleteJob | RecordEvent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What is to be done about a World."""
+
+    status: AgentJobStatus | None = None
+    """The whole next status, written first: when it is refused, nothing else is done. None leaves it as it is."""
+    actions: tuple[Action, ...] = ()
+    look_again: datetime | None = None
+    """When to decide again though nothing may have happened."""
