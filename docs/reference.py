@@ -13,6 +13,7 @@ from agentjob_api.phases import ALLOWED, Phase
 from agentjob_api.reasons import RETRY_CLASS, Reason, RetryClass
 from agentjob_api.spec import MUTABLE, AgentJobSpec, PermissionMode, SettingSource, Transport
 from agentjob_api.status import AgentJobStatus, ConditionType, Standing
+from measures import measures
 from members import constant_docs, member_docs
 
 Schema = dict[str, Any]
@@ -32,6 +33,7 @@ def page() -> str:
         _columns(),
         _names(),
         _values(),
+        _metrics(),
     )
     return "\n\n".join(sections) + "\n"
 
@@ -142,6 +144,15 @@ def _values() -> str:
         if "default" in field.schema
     )
     return f"## Helm values\n\n{tables.table(('value', 'type', 'default', 'meaning'), rows)}"
+
+
+def _metrics() -> str:
+    rows = (
+        (f"`{found.name}`", found.kind, ", ".join(f"`{label}`" for label in found.labels), found.meaning)
+        for found in measures()
+    )
+    table = tables.table(("metric", "type", "labels", "meaning"), rows)
+    return f"## Metrics\n\nAt `/metrics` of the operator's Service, beside those of its process.\n\n{table}"
 
 
 def _value_kind(schema: Schema) -> str:

@@ -10,6 +10,8 @@ import reference
 import tables
 from agentjob_api import names, notices, phases, reasons, spec, status
 from agentjob_api.phases import ALLOWED, Phase
+from agentjob_operator.metrics import Metrics
+from measures import measures
 from members import constant_docs, member_docs
 
 ENUMS = [
@@ -62,6 +64,18 @@ def test_the_diagram_shows_exactly_the_allowed_ways_between_phases() -> None:
     allowed = {(phase.value, following.value) for phase in Phase for following in ALLOWED[phase]}
     assert {arrow for arrow in arrows if "[*]" not in arrow} == allowed
     assert ("[*]", "Pending") in arrows
+
+
+def test_each_metric_of_the_operator_is_listed() -> None:
+    families = Metrics(dict, lambda: 0.0).registry.collect()
+    registered = {family.name for family in families if family.name.startswith("agentjob_")}
+    assert {measure.name.removesuffix("_total") for measure in measures()} == registered
+
+
+def test_a_metric_says_its_labels() -> None:
+    [attempts] = [measure for measure in measures() if measure.name == "agentjob_attempts_total"]
+    assert (attempts.kind, attempts.labels) == ("counter", ("namespace", "reason"))
+    assert attempts.meaning.endswith(".")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""The operator's metrics, read from the calls that define them: prometheus_client keeps a label's name to itself."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from agentjob_operator import metrics
+
+KINDS = {"Counter": "counter", "Gauge": "gauge", "GaugeMetricFamily": "gauge", "Histogram": "histogram"}
+
+
+class Measure(NamedTuple):
+    """One metric."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+def measures() -> list[Measure]:
+    """All metrics of the operator's own, by name."""
+    return sorted(_defined(ast.parse(inspect.getsource(metrics))))
+
+
+def _defined(tree: ast.AST) -> Iterator[Measure]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Name(id=kind), args=[ast.Constant(value=str(name)), ast.Constant(value=str(meaning)), *rest]
+            ) if kind in KINDS:
+                yield Measure(name, KINDS[kind], _labels([*rest, *(given.value for given in node.keywords)]), meaning)
+            case _:
+                continue
+
+
+def _labels(arguments: list[ast.expr]) -> tuple[str, ...]:
+    """The one list of words among the arguments; a list of buckets is a tuple."""
+    lists = [ast.literal_eval(argument) for argument in arguments if isinstance(argument, ast.List)]
+    return tuple(word for words in lists for word in words)
