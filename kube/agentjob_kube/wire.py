@@ -3,38 +3,51 @@
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
 
 import aiohttp
 
 from agentjob_kube.errors import Unreachable, refused
 from agentjob_kube.transport import IDLE_SECONDS, Request
 
-REQUEST_SECONDS = 30.0
-CONNECT_SECONDS = 10.0
 MAX_LINE = 8 * 1024 * 1024
 """Bytes of one watch event: an object is at most 1.5 MiB in etcd, and longer as JSON."""
 
-_ONCE = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
-_STREAM = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=IDLE_SECONDS)
 _COLLECTION = re.compile(r"/(api|apis/[^/]+)/[^/]+/(namespaces/[^/]+/)?[^/]+")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+class Patience(NamedTuple):
+    """How long anything is waited for, in seconds."""
+
+    connect: float = 10.0
+    request: float = 30.0
+    """From the request to the end of its answer."""
+    idle: float = IDLE_SECONDS
+    """From one piece of a stream to the next."""
+
+
+PATIENCE: Final = Patience()
 
 
 class HttpTransport:
     """A `Transport` over an aiohttp session, which brings TLS and the credential (see connect.py)."""
 
-    def __init__(self, session: aiohttp.ClientSession, server: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, server: str, patience: Patience = PATIENCE) -> None:
         self._session = session
         self._server = server.rstrip("/")
+        connect, request, idle = patience
+        self._once = aiohttp.ClientTimeout(total=request, sock_connect=connect)
+        self._stream = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=idle)
 
     async def send(self, request: Request) -> bytes:
         """The body of the answer."""
-        async with self._answer(request, _ONCE) as response:
+        async with self._answer(request, self._once) as response:
             return await response.read()
 
     async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
         """The lines of an answer that goes on and on."""
-        async with self._answer(request, _STREAM) as response:
+        async with self._answer(request, self._stream) as response:
             async for line in split(response.content.iter_any()):
                 yield line
 

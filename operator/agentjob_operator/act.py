@@ -150,7 +150,7 @@ class Actor:
             self.store.put_pod(view(await self.client.patch(PODS, pod.key, patch)))
         except NotFound:
             self.store.drop_pod(pod)
-        except Conflict:
+        except (Conflict, Invalid):  # to another uid in a patch, the answer is "field is immutable"
             await self._look_at(pod)
         log.info("Agent told to stop", extra={"namespace": pod.namespace, "job": pod.job, "attempt": pod.attempt})
 

@@ -97,20 +97,17 @@ class Etcd:
         return old if new == old else self._keep(kind, old, new)
 
     def delete(self, kind: Kind, namespace: str, name: str, options: Object) -> Object | None:
-        """The object when it lingers, None when it is gone."""
-        old = self.get(kind, namespace, name)
-        _check(kind, old, options.get("preconditions") or {})
-        if seconds := grace(kind, old, options.get("gracePeriodSeconds")):
-            if "deletionTimestamp" in old["metadata"]:
-                return old
-            at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
-            new = copy.deepcopy(old)
-            new["metadata"]["deletionTimestamp"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
-            new["metadata"]["deletionGracePeriodSeconds"] = seconds
-            return self._keep(kind, old, new)
+        """The object on its way out; None when there is nothing left to show. A Pod always shows first that it goes."""
+        item = self.get(kind, namespace, name)
+        _check(kind, item, options.get("preconditions") or {})
+        seconds = grace(kind, item, options.get("gracePeriodSeconds"))
+        if kind.plural == "pods" and (seconds == 0 or "deletionTimestamp" not in item["metadata"]):
+            item = self._keep(kind, item, leaving(item, seconds))
+        if seconds:
+            return item
         del self.objects[kind, namespace, name]
-        self._note(kind, old, None)
-        return None
+        self._note(kind, item, None)
+        return item if kind.plural == "pods" else None
 
     def _keep(self, kind: Kind, old: Object | None, new: Object) -> Object:
         meta = new["metadata"] = {**new["metadata"], "resourceVersion": str(self.version + 1)}
@@ -136,6 +133,13 @@ class Etcd:
         while start and self.journal[start - 1].version > version:
             start -= 1
         return itertools.islice(list(self.journal), start, None)
+
+
+def leaving(item: Object, seconds: int) -> Object:
+    """An object that is being deleted."""
+    at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
+    marks = {"deletionTimestamp": at.strftime("%Y-%m-%dT%H:%M:%SZ"), "deletionGracePeriodSeconds": seconds}
+    return {**item, "metadata": {**item["metadata"], **marks}}
 
 
 def _check(kind: Kind, old: Object, wanted: Object) -> None:

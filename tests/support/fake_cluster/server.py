@@ -13,7 +13,7 @@ from fake_cluster.etcd import Etcd
 from fake_cluster.faults import Fault
 from fake_cluster.kinds import KINDS, Kind
 from fake_cluster.logs import Logs
-from fake_cluster.refusals import Refusal, not_found
+from fake_cluster.refusals import Refusal, invalid, not_found
 from fake_cluster.watches import Watches
 
 Object = dict[str, Any]
@@ -143,9 +143,9 @@ class Server:
         old = self.etcd.get(aim.kind, aim.namespace, aim.name)
         patch = await _body(request)
         meta = patch.get("metadata", {})
-        wanted = {key: meta[key] for key in ("uid", "resourceVersion") if key in meta}
+        if (uid := meta.get("uid", old["metadata"]["uid"])) != old["metadata"]["uid"]:
+            raise invalid(aim.kind.name, aim.name, f'metadata.uid: Invalid value: "{uid}": field is immutable')
         new = _merge_patch(copy.deepcopy(old), patch)
-        new["metadata"] = {**new["metadata"], "resourceVersion": old["metadata"]["resourceVersion"], **wanted}
         return web.json_response(self.etcd.replace(aim.kind, aim.namespace, new, aim.subresource))
 
     async def _delete(self, aim: Target, request: web.Request) -> web.StreamResponse:

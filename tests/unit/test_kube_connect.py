@@ -1,0 +1,194 @@
+"""Connections that break in every way there is, and credentials that change, against servers on loopback."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from agentjob_api.names import Key
+from agentjob_kube import connect as connecting
+from agentjob_kube.client import Client
+from agentjob_kube.connect import ConnectError, Connection
+from agentjob_kube.errors import Forbidden, Unreachable
+from agentjob_kube.resources import PODS
+from agentjob_kube.transport import Request
+from agentjob_kube.wire import HttpTransport, Patience
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+SHORT = Patience(connect=1.0, request=0.2, idle=0.2)
+
+
+async def nobody() -> None:
+    return None
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[str]:
+    """A server that answers everything with this handler."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield "http://{}:{}".format(*runner.addresses[0][:2])
+    await runner.cleanup()
+
+
+@asynccontextmanager
+async def connected(server: str, seen: list[tuple[str, str]] | None = None) -> AsyncIterator[HttpTransport]:
+    """A transport with little patience."""
+
+    def observe(verb: str, code: str) -> None:
+        if seen is not None:
+            seen.append((verb, code))
+
+    connection = Connection(server=server, authorization=nobody, observe=observe)
+    async with connection.session() as session:
+        yield HttpTransport(session, server, SHORT)
+
+
+async def silent(_: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(3600)
+    raise AssertionError
+
+
+async def cut(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "100"})
+    await response.prepare(request)
+    await response.write(b'{"half":\n')
+    assert request.transport is not None
+    request.transport.abort()
+    return response
+
+
+async def half_open(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b'{"type":"ADDED"}\n')
+    await asyncio.sleep(3600)
+    return response
+
+
+async def page_of_a_proxy(_: web.Request) -> web.StreamResponse:
+    return web.Response(text="<html>Please log in</html>")
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(silent, id="silence"),
+        pytest.param(cut, id="an answer that is cut off"),
+        pytest.param(page_of_a_proxy, id="an answer that is not the API server's"),
+    ],
+)
+async def test_what_is_no_answer_is_unreachable(handler: Handler) -> None:
+    async with serving(handler) as server, connected(server) as transport:
+        with pytest.raises(Unreachable):
+            await Client(transport).get(PODS, Key("ns", "pod"))
+
+
+async def test_nobody_there_is_unreachable_and_says_what_was_asked() -> None:
+    seen: list[tuple[str, str]] = []
+    async with connected("http://127.0.0.1:1", seen) as transport:
+        with pytest.raises(Unreachable, match=r"GET /api/v1/namespaces/ns/pods/pod: .*Connect"):
+            await Client(transport).get(PODS, Key("ns", "pod"))
+
+    assert seen == [("get", "none")]
+
+
+@pytest.mark.parametrize(
+    ("handler", "lines"),
+    [
+        pytest.param(cut, [b'{"half":'], id="a stream that is cut off"),
+        pytest.param(half_open, [b'{"type":"ADDED"}'], id="a stream whose other end has vanished"),
+        pytest.param(silent, [], id="a stream that never begins"),
+    ],
+)
+async def test_a_stream_that_breaks_is_unreachable_after_what_came(handler: Handler, lines: list[bytes]) -> None:
+    got: list[bytes] = []
+
+    async def follow(transport: HttpTransport) -> None:
+        async for line in transport.lines(Request(path="/x", query={"watch": "true"})):
+            got.append(line)  # noqa: PERF401 - what came before the error counts
+
+    async with serving(handler) as server, connected(server) as transport:
+        with pytest.raises(Unreachable):
+            await follow(transport)
+
+    assert got == lines
+
+
+async def test_every_request_is_counted_by_verb_and_status() -> None:
+    seen: list[tuple[str, str]] = []
+
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"kind": "Status", "message": "not you"}, status=403)
+
+    async with serving(refuse) as server, connected(server, seen) as transport:
+        with pytest.raises(Forbidden, match="not you"):
+            await Client(transport).create(PODS, "ns", {})
+
+    assert seen == [("create", "403")]
+
+
+async def test_a_credential_is_asked_for_before_each_request() -> None:
+    tokens = iter(["Bearer one", "Bearer two"])
+    got: list[str | None] = []
+
+    async def token() -> str:
+        return next(tokens)
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        got.append(request.headers.get("Authorization"))
+        return web.json_response({})
+
+    async with serving(note) as server:
+        connection = Connection(server=server, authorization=token, observe=lambda *_: None)
+        async with connection.session() as session:
+            for _ in range(2):
+                await HttpTransport(session, server).send(Request(path="/x"))
+
+    assert got == ["Bearer one", "Bearer two"]
+
+
+def kubeconfig(path: Path, **user: object) -> Path:
+    path.write_text(
+        json.dumps(
+            {
+                "current-context": "here",
+                "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+                "clusters": [
+                    {"name": "c", "cluster": {"server": "https://127.0.0.1:6443", "insecure-skip-tls-verify": True}}
+                ],
+                "users": [{"name": "u", "user": user}],
+            }
+        )
+    )
+    return path
+
+
+async def test_a_kubeconfig_says_where_and_who(tmp_path: Path) -> None:
+    connection = await connecting.connect(lambda *_: None, kubeconfig(tmp_path / "config", token="t0ken"))
+
+    assert connection.server == "https://127.0.0.1:6443"
+    assert await connection.authorization() == "Bearer t0ken"
+    assert connection.tls is not None
+    assert connection.tls.verify_mode is ssl.CERT_NONE
+
+
+async def test_a_kubeconfig_may_log_in_with_a_password(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "config", username="me", password="secret")
+
+    connection = await connecting.connect(lambda *_: None, path)
+
+    assert await connection.authorization() == "Basic bWU6c2VjcmV0"
+
+
+async def test_without_a_kubeconfig_the_error_names_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(ConnectError, match="name a kubeconfig in KUBECONFIG"):
+        await connecting.connect(lambda *_: None, tmp_path / "nothing")

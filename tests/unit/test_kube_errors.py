@@ -1,0 +1,80 @@
+"""Every way in which the API server says no has a type of its own, and keeps its words."""
+
+import json
+
+import pytest
+
+from agentjob_kube import errors
+from agentjob_kube.backoff import Backoff
+
+
+def answer(reason: str, message: str = "no", **details: object) -> bytes:
+    return json.dumps({"kind": "Status", "reason": reason, "message": message, "details": details}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        pytest.param(400, answer("BadRequest"), errors.Invalid, id="a request that cannot be read"),
+        pytest.param(401, answer("Unauthorized"), errors.Unauthorized, id="a wrong credential"),
+        pytest.param(403, answer("Forbidden"), errors.Forbidden, id="no right to it"),
+        pytest.param(404, answer("NotFound"), errors.NotFound, id="nothing there"),
+        pytest.param(409, answer("Conflict"), errors.Conflict, id="changed since it was read"),
+        pytest.param(409, answer("AlreadyExists"), errors.AlreadyExists, id="the name is taken"),
+        pytest.param(410, answer("Expired"), errors.Gone, id="a version that is no longer kept"),
+        pytest.param(413, answer("RequestEntityTooLarge"), errors.Invalid, id="too large"),
+        pytest.param(418, b"", errors.Refused, id="anything else below 500"),
+        pytest.param(422, answer("Invalid"), errors.Invalid, id="a wrong field"),
+        pytest.param(429, answer("TooManyRequests"), errors.TooManyRequests, id="too many requests"),
+        pytest.param(500, answer("InternalError"), errors.ServerError, id="a failure of the server"),
+        pytest.param(502, b"<html>bad gateway</html>", errors.ServerError, id="a proxy's page"),
+        pytest.param(504, answer("Timeout"), errors.ServerError, id="etcd is slow"),
+    ],
+)
+def test_an_answer_becomes_the_error_that_fits(status: int, body: bytes, expected: type[errors.Refused]) -> None:
+    error = errors.refused(status, body)
+
+    assert type(error) is expected
+    assert error.status == status
+
+
+@pytest.mark.parametrize(
+    ("body", "header", "seconds"),
+    [
+        pytest.param(answer("TooManyRequests"), "7", 7.0, id="the header"),
+        pytest.param(answer("TooManyRequests", retryAfterSeconds=3), None, 3.0, id="the details"),
+        pytest.param(answer("TooManyRequests", retryAfterSeconds=3), "7", 7.0, id="the header before the details"),
+        pytest.param(answer("TooManyRequests"), "Wed, 21 Oct 2026 07:28:00 GMT", 0.0, id="a date is not used"),
+        pytest.param(answer("TooManyRequests"), "-5", 0.0, id="never less than nothing"),
+        pytest.param(b"[1]", None, 0.0, id="JSON of another shape"),
+    ],
+)
+def test_the_server_may_say_when_to_come_back(body: bytes, header: str | None, seconds: float) -> None:
+    assert errors.refused(429, body, header).retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        pytest.param(answer("Forbidden", "exceeded quota: pods"), "exceeded quota: pods", id="the server's message"),
+        pytest.param(b"<html>" + b"x" * 9000, "<html>" + "x" * 494, id="the beginning of something else"),
+        pytest.param(b"", "HTTP status 403", id="the status where there is nothing"),
+        pytest.param(b"\xff\xfe", "��", id="what is no text"),
+    ],
+)
+def test_an_error_speaks_in_the_servers_words(body: bytes, text: str) -> None:
+    assert str(errors.refused(403, body)) == text
+
+
+@pytest.mark.parametrize("failures", range(1, 60))
+def test_waiting_doubles_up_to_a_bound_and_is_spread(failures: int) -> None:
+    backoff = Backoff(first=0.5, most=30.0)
+
+    delays = {backoff.delay(failures) for _ in range(50)}
+
+    most = min(30.0, 0.5 * 2 ** (failures - 1))
+    assert most / 2 <= min(delays) < max(delays) <= most
+
+
+def test_what_the_server_asked_for_is_kept_to_beyond_the_bound() -> None:
+    assert Backoff(first=0.5, most=30.0).delay(1, at_least=90.0) == 90.0

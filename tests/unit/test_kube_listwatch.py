@@ -1,0 +1,188 @@
+"""List and watch against a scripted transport: whatever the API server does, nothing is missed and nothing runs hot."""
+
+import json
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from agentjob_kube.client import Client
+from agentjob_kube.errors import ApiError, Gone, ServerError, TooManyRequests, Unreachable
+from agentjob_kube.listwatch import Changed, Delta, ListWatch, Removed, Replaced, Selection
+from agentjob_kube.resources import PODS
+from agentjob_kube.transport import Request
+
+Answer = list[object] | ApiError
+
+
+class Script:
+    """A transport that gives its answers in order, and keeps the requests."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self._answers = deque(answers)
+        self.requests: list[Request] = []
+
+    async def send(self, request: Request) -> bytes:
+        (page,) = self._next(request)
+        return json.dumps(page).encode()
+
+    async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
+        for line in self._next(request):
+            if isinstance(line, ApiError):
+                raise line
+            yield line if isinstance(line, bytes) else json.dumps(line).encode()
+
+    def _next(self, request: Request) -> list[object]:
+        self.requests.append(request)
+        if not self._answers:
+            raise EndOfScriptError
+        answer = self._answers.popleft()
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
+
+
+class EndOfScriptError(Exception):
+    """The script is over."""
+
+
+def item(name: str, version: int) -> dict[str, Any]:
+    return {"metadata": {"name": name, "resourceVersion": str(version)}}
+
+
+def page(version: int, *names: str, token: str = "") -> Answer:
+    return [{"metadata": {"resourceVersion": str(version), "continue": token}, "items": [item(n, 1) for n in names]}]
+
+
+def event(kind: str, name: str, version: int) -> dict[str, Any]:
+    return {"type": kind, "object": item(name, version)}
+
+
+def error(code: int, reason: str) -> dict[str, Any]:
+    return {"type": "ERROR", "object": {"kind": "Status", "code": code, "reason": reason, "message": "as told"}}
+
+
+async def play(*answers: Answer) -> tuple[list[Delta[str]], list[Request], list[float]]:
+    """The deltas, the requests and the pauses that a script leads to."""
+    script, pauses, told = Script(*answers), list[float](), list[Delta[str]]()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    def view(body: dict[str, Any]) -> str:
+        return str(body["metadata"]["name"])
+
+    listwatch = ListWatch(Client(script), Selection(PODS, "ns", "agentjob.dev/job"), view, sleep)
+
+    async def follow() -> None:
+        async with aclosing(listwatch.deltas()) as deltas:
+            async for delta in deltas:
+                told.append(delta)
+
+    with pytest.raises(EndOfScriptError):
+        await follow()
+    return told, script.requests, pauses
+
+
+def asked(requests: list[Request]) -> list[str]:
+    """What was asked: a list, or a watch since a version."""
+    return [f"watch {r.query['resourceVersion']}" if "watch" in r.query else "list" for r in requests]
+
+
+async def test_a_list_of_several_pages_is_one_replacement() -> None:
+    told, requests, _ = await play(page(5, "a", token="more"), page(5, "b"), [event("ADDED", "c", 6)])
+
+    assert told == [Replaced(("a", "b"), "5"), Changed("c")]
+    assert [request.query.get("continue") for request in requests[:2]] == [None, "more"]
+    assert all(request.query["labelSelector"] == "agentjob.dev/job" for request in requests)
+    assert asked(requests) == ["list", "list", "watch 5", "watch 6"]
+
+
+async def test_every_kind_of_event_becomes_its_delta() -> None:
+    told, _, _ = await play(
+        page(1), [event("ADDED", "a", 2), event("MODIFIED", "a", 3), event("DELETED", "a", 4), event("BOOKMARK", "", 9)]
+    )
+
+    assert told == [Replaced((), "1"), Changed("a"), Changed("a"), Removed("a")]
+
+
+@pytest.mark.parametrize(
+    ("ending", "then"),
+    [
+        pytest.param([], "watch 7", id="a clean end"),
+        pytest.param([event("BOOKMARK", "", 9)], "watch 9", id="a clean end after a bookmark"),
+        pytest.param([Unreachable("reset")], "watch 7", id="a broken connection"),
+        pytest.param([Unreachable("silent for 90 s")], "watch 7", id="a connection that fell silent"),
+        pytest.param([error(500, "InternalError")], "watch 7", id="an error 500 in the stream"),
+        pytest.param([error(429, "TooManyRequests")], "watch 7", id="an error 429 in the stream"),
+        pytest.param([b'{"type":"ADD'], "watch 7", id="a line that was cut"),
+        pytest.param([b"[]"], "watch 7", id="a line of another shape"),
+        pytest.param([error(410, "Expired")], "list", id="an error 410 in the stream"),
+    ],
+)
+async def test_a_watch_that_ends_goes_on_where_it_stopped_or_starts_anew(ending: list[object], then: str) -> None:
+    told, requests, pauses = await play(page(5), [event("ADDED", "a", 7), *ending])
+
+    assert told == [Replaced((), "5"), Changed("a")]
+    assert asked(requests) == ["list", "watch 5", then]
+    assert len(pauses) == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "then"),
+    [
+        pytest.param(Gone("too old", status=410), "list", id="410 starts anew"),
+        pytest.param(ServerError("down", status=503), "watch 5", id="503 does not"),
+        pytest.param(Unreachable("refused"), "watch 5", id="no answer does not"),
+    ],
+)
+async def test_a_watch_that_is_refused(refusal: ApiError, then: str) -> None:
+    _, requests, _ = await play(page(5, "a"), refusal)
+
+    assert asked(requests) == ["list", "watch 5", then]
+
+
+async def test_what_went_missing_is_not_in_the_next_replacement() -> None:
+    told, _, _ = await play(page(5, "a", "b"), [error(410, "Expired")], page(90, "b"), [])
+
+    assert told == [Replaced(("a", "b"), "5"), Replaced(("b",), "90")]
+
+
+async def test_a_list_whose_token_expired_is_started_again() -> None:
+    told, requests, _ = await play(page(5, "a", token="more"), Gone("expired", status=410), page(8, "a", "b"), [])
+
+    assert told == [Replaced(("a", "b"), "8")]
+    assert [request.query.get("continue") for request in requests[:3]] == [None, "more", None]
+
+
+async def test_failures_in_a_row_are_waited_out_longer_and_longer() -> None:
+    failures = [Unreachable("down")] * 12
+
+    _, _, pauses = await play(*failures)
+
+    assert len(pauses) == 12
+    assert pauses[0] <= 0.2
+    assert 15.0 <= pauses[-1] <= 30.0
+
+
+async def test_a_watch_that_tells_something_ends_the_row_of_failures() -> None:
+    down = Unreachable("down")
+
+    _, _, pauses = await play(page(1), down, down, down, down, down, [event("ADDED", "a", 2)])
+
+    assert pauses[4] > 1.0
+    assert pauses[5] <= 0.2
+
+
+async def test_a_watch_that_ends_without_a_word_again_and_again_does_not_run_hot() -> None:
+    _, _, pauses = await play(page(1), [], [], [], [], [], [], [])
+
+    assert sum(pauses) > 10.0
+
+
+async def test_the_server_is_given_the_time_that_it_asks_for() -> None:
+    _, _, pauses = await play(TooManyRequests("later", status=429, retry_after=45.0))
+
+    assert pauses == [45.0]

@@ -1,0 +1,66 @@
+"""Paths, verbs and lines: what stands between a client and aiohttp."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentjob_kube import wire
+from agentjob_kube.errors import Unreachable
+from agentjob_kube.resources import AGENT_JOBS, EVENTS, PODS, ResourceType
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "path"),
+    [
+        pytest.param(PODS, ("ns",), "/api/v1/namespaces/ns/pods", id="a core collection"),
+        pytest.param(PODS, ("ns", "p", "log"), "/api/v1/namespaces/ns/pods/p/log", id="a subresource"),
+        pytest.param(
+            AGENT_JOBS, ("ns", "j"), "/apis/agentjob.dev/v1alpha1/namespaces/ns/agentjobs/j", id="an object of a group"
+        ),
+        pytest.param(EVENTS, ("ns",), "/apis/events.k8s.io/v1/namespaces/ns/events", id="a group's collection"),
+        pytest.param(PODS, ("a/b", "c?d"), "/api/v1/namespaces/a%2Fb/pods/c%3Fd", id="nothing breaks out of its part"),
+    ],
+)
+def test_an_object_has_its_path(kind: ResourceType, parts: tuple[str, ...], path: str) -> None:
+    assert kind.path(*parts) == path
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "watch", "verb"),
+    [
+        pytest.param("GET", "/api/v1/namespaces/ns/pods", None, "list", id="a collection is listed"),
+        pytest.param("GET", "/api/v1/namespaces/ns/pods", "true", "watch", id="or watched"),
+        pytest.param("GET", "/apis/agentjob.dev/v1alpha1/agentjobs", None, "list", id="in all namespaces too"),
+        pytest.param("GET", "/api/v1/namespaces/ns/pods/p", None, "get", id="an object is got"),
+        pytest.param("GET", "/api/v1/namespaces/ns/pods/p/log", None, "get", id="and so is a log"),
+        pytest.param("GET", "/apis/agentjob.dev/v1alpha1", None, "get", id="and what kinds there are"),
+        pytest.param("GET", "/api/v1/namespaces/ns", None, "get", id="and a namespace"),
+        pytest.param("POST", "/api/v1/namespaces/ns/pods", None, "create", id="POST creates"),
+        pytest.param("PUT", "/x", None, "update", id="PUT updates"),
+        pytest.param("PATCH", "/x", None, "patch", id="PATCH patches"),
+        pytest.param("DELETE", "/x", None, "delete", id="DELETE deletes"),
+    ],
+)
+def test_a_request_has_its_verb(method: str, path: str, watch: str | None, verb: str) -> None:
+    assert wire.verb(method, path, watch) == verb
+
+
+async def chunked(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+@given(lines=st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line)), size=st.integers(1, 40))
+async def test_lines_are_the_same_however_they_are_cut_up(lines: list[bytes], size: int) -> None:
+    whole = b"\n".join(lines)
+
+    found = [line async for line in wire.split(chunked(*(whole[i : i + size] for i in range(0, len(whole), size))))]
+
+    assert found == [line for line in lines if line]
+
+
+async def test_a_line_without_end_is_given_up() -> None:
+    with pytest.raises(Unreachable, match="found a longer one"):
+        [line async for line in wire.split(chunked(*[b"x" * 1024 * 1024] * 9))]
