@@ -6,6 +6,7 @@ import os
 import tempfile
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from claude_agent_sdk import ClaudeAgentOptions
 
@@ -18,6 +19,7 @@ from agentjob_runner.agent import Agent
 from agentjob_runner.ending import Ending, Exit, GiveUpError, Message
 from agentjob_runner.lines import Lines
 from agentjob_runner.place import Place
+from agentjob_runner.seen import Seen
 from agentjob_runner.stop import Stop
 
 
@@ -28,11 +30,9 @@ class Attempt:
         self._job = job
         self._workspace = place.workspace
         self._lines = lines
-        self._results: list[Message] = []
-        self._error: str | None = None
-        self._session_id: str | None = None
-        self._stopped = False
-        self._cut_off = False
+        self._seen = Seen()
+        self._servers: set[str] = set()
+        self._import: asyncio.Future[ModuleType] | None = None
         # Deleted when Claude Code has read it: the MCP servers' secrets are in it.
         self._inputs = tempfile.TemporaryDirectory(prefix="agentjob-")
 
@@ -47,27 +47,18 @@ class Attempt:
         with self._inputs:
             return asyncio.run(self._drive(prompt, self._options(), stop))
 
-    async def _drive(self, prompt: str, options_: ClaudeAgentOptions, stop: Stop) -> Ending:
-        agent, loop, kills = Agent(options_), asyncio.get_running_loop(), memory.oom_kills()
+    async def _drive(self, prompt: str, chosen: ClaudeAgentOptions, stop: Stop) -> Ending:
+        agent, loop, kills = Agent(chosen), asyncio.get_running_loop(), memory.oom_kills()
         stop.listener = lambda: loop.call_soon_threadsafe(self._stop, agent)
         try:
             if stop.asked:
-                self._stopped = self._cut_off = True
-                exit_ = Exit(started=False)
+                self._note_stop()
+                end = Exit(started=False)
             else:
-                exit_ = await agent.run(prompt, self._take)
+                end = await agent.run(prompt, self._take)
         finally:
             stop.listener = None
-        return Ending(
-            exit=exit_,
-            results=tuple(self._results),
-            error=self._error,
-            session_id=self._session_id,
-            finished=agent.idle,
-            stopped=self._stopped,
-            cut_off=self._cut_off,
-            out_of_memory=memory.oom_kills() > kills,
-        )
+        return self._seen.ending(end, finished=agent.idle, out_of_memory=memory.oom_kills() > kills)
 
     def _prompt(self) -> str:
         """The prompt, from the handover or the variable in which the kubelet puts that of `promptFrom`."""
@@ -85,38 +76,34 @@ class Attempt:
         for warning in found.warnings:
             self._lines.notify(Notice.WARNING, text=warning)
         given = options.inputs(agent, found, os.environ)
-        (directory / "mcp.json").write_text(json.dumps(given.mcp_config))
-        (directory / "append.md").write_text(given.append_system_prompt)
-        for name in options.withheld(agent):
-            os.environ.pop(name, None)
+        (directory / "mcp.json").write_text(json.dumps(given.mcp_config), "utf-8")
+        (directory / "append.md").write_text(given.append_system_prompt, "utf-8", "replace")
+        for name in options.withheld(agent, os.environ):
+            del os.environ[name]
         self._servers = set(given.mcp_config["mcpServers"])
         return options.options(agent, self._workspace, os.environ, directory / "mcp.json", directory / "append.md")
 
     def _take(self, message: Message) -> None:
-        """One message of Claude Code."""
         self._lines.print(message)
-        match message.get("type"):
-            case "result":
-                self._results.append(message)
-                self._cut_off = False
-            case "assistant" if message.get("error"):
-                self._error = message["error"]
-            case "system" if message.get("subtype") == "init" and self._session_id is None:
-                self._session_id = message.get("session_id")
-                self._begun(message)
+        self._seen.take(message)
+        if self._import is None and message.get("subtype") == "init":
+            self._begin(message)
 
-    def _begun(self, init: Message) -> None:
-        """Claude Code has read its input files and waits for the model."""
+    def _begin(self, init: Message) -> None:
+        """Claude Code has read its input files and turns to the model."""
         self._inputs.cleanup()
         unknown = self._servers - {server.get("name") for server in init.get("mcp_servers", [])}
         if unknown:
-            names_ = ", ".join(sorted(unknown))
-            self._lines.notify(Notice.WARNING, text=f"Claude Code did not take these MCP servers, check them: {names_}")
+            listed = ", ".join(sorted(unknown))
+            self._lines.notify(Notice.WARNING, text=f"Claude Code did not take these MCP servers, check them: {listed}")
         # It takes 0.3 s, and now there is time; at the end somebody waits for the outcome.
         self._import = asyncio.get_running_loop().run_in_executor(None, import_module, "agentjob_runner.report")
 
     def _stop(self, agent: Agent) -> None:
-        if not self._stopped:
-            self._lines.notify(Notice.STOPPING)
-            self._stopped, self._cut_off = True, not agent.idle
+        self._note_stop()
         agent.stop()
+
+    def _note_stop(self) -> None:
+        if not self._seen.stopped:
+            self._seen.stopped = True
+            self._lines.notify(Notice.STOPPING)

@@ -36,7 +36,7 @@ class Ending:
     stopped: bool = False
     """Whether the runner was told to stop before the agent had ended."""
     cut_off: bool = False
-    """Whether it was then at work, and no result has come since."""
+    """Whether a turn of the agent, or a subagent in the background, was then broken off."""
     out_of_memory: bool = False
     """Whether the kernel killed a process of the container for want of memory."""
 

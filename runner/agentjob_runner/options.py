@@ -28,6 +28,8 @@ MAX_RETRIES = "4"
 429, 5xx or a refused connection. The CLI's default of 10 holds a Pod for three minutes before it says why it fails."""
 DEBUGGER = ("NODE_OPTIONS", "VSCODE_INSPECTOR_OPTIONS")
 """Variables of a debugger that may be around the runner and must not reach the CLI."""
+CLUSTER = ("KUBERNETES_SERVICE_", "KUBERNETES_PORT")
+"""How the variables begin that the kubelet sets in every container: where an API server is that no agent may reach."""
 
 
 class Inputs(NamedTuple):
@@ -37,13 +39,14 @@ class Inputs(NamedTuple):
     append_system_prompt: str
 
 
-def withheld(agent: Agent) -> list[str]:
+def withheld(agent: Agent, environment: Mapping[str, str]) -> list[str]:
     """Names of the variables that are taken out of the agent's environment.
 
     Secrets among them are kept from what an agent prints without a second thought (`env`), not from one that looks for
     them: it runs as the same user as the process that uses them.
     """
-    return [*DEBUGGER, names.ENV_PROMPT, *(secret.variable for secret in secret_headers(agent))]
+    ours = {*DEBUGGER, names.ENV_PROMPT, *(secret.variable for secret in secret_headers(agent))}
+    return [name for name in environment if name in ours or name.startswith(CLUSTER)]
 
 
 def added(environment: Mapping[str, str]) -> dict[str, str]:

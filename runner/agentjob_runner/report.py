@@ -26,7 +26,7 @@ def leave(ending: Ending, lines: Lines | None, termination_log: Path) -> int:
         last = last.model_copy(update={"last_seq": lines.seq + 1})
         lines.notify(Notice.OUTCOME, outcome=json.loads(last.fitted(MAX_OUTCOME).to_json()))
     try:
-        termination_log.write_text(last.fitted(MAX_TERMINATION_BYTES).to_json())
+        termination_log.write_text(last.fitted(MAX_TERMINATION_BYTES).to_json(), "utf-8")
     except OSError as error:
         sys.stderr.write(f"no termination message: {termination_log}: {error.strerror}\n")
     return 0 if last.reason is Reason.COMPLETED else 1

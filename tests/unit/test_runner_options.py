@@ -143,11 +143,10 @@ def test_secret_headers_come_from_the_variables_that_the_operator_set() -> None:
 
 
 def test_what_the_agents_environment_must_not_hold_is_named() -> None:
-    assert options.withheld(agent(mcpServers=TWO_SECRETS)) == [
-        "NODE_OPTIONS",
-        "VSCODE_INSPECTOR_OPTIONS",
-        "AGENTJOB_PROMPT",
-        "AGENTJOB_MCP_0_0",
-        "AGENTJOB_MCP_1_0",
-        "AGENTJOB_MCP_1_1",
-    ]
+    ours = ["NODE_OPTIONS", "VSCODE_INSPECTOR_OPTIONS", "AGENTJOB_PROMPT"]
+    secrets = ["AGENTJOB_MCP_0_0", "AGENTJOB_MCP_1_0", "AGENTJOB_MCP_1_1"]
+    kubelets = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT_HTTPS", "KUBERNETES_PORT_443_TCP"]
+    theirs = ["PATH", "HOME", "ANTHROPIC_API_KEY", "KUBERNETES_NAMESPACE", "NODE_OPTIONS_OF_MINE"]
+    environment = dict.fromkeys([*ours, *secrets, *kubelets, *theirs], "x")
+
+    assert options.withheld(agent(mcpServers=TWO_SECRETS), environment) == [*ours, *secrets, *kubelets]
