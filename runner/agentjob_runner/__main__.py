@@ -86,4 +86,6 @@ def _report(ending: Ending, lines: Lines | None, place: Place) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # nothing is left to tidy up, and the kubelet waits: Python's own way out takes 0.05 s

@@ -66,24 +66,25 @@ def clone(source: Git, workspace: Path, environment: Mapping[str, str], patience
 
 def _clone(git: "_Git", source: Git) -> None:
     depth = ("--depth", str(source["depth"])) if "depth" in source else ()
+    cloning = ("clone", "--quiet", "--template=", *depth)
     url, ref = source["url"], source.get("ref")
     if ref is None:
-        git("clone", "--template=", *depth, "--", url, ".")
+        git(*cloning, "--", url, ".")
     elif _WHOLE_COMMIT.fullmatch(ref):
-        git("clone", "--template=", *depth, "--no-checkout", "--", url, ".")
+        git(*cloning, "--no-checkout", "--", url, ".")
         try:
-            git("checkout", "--detach", ref)
+            git("switch", "--quiet", "--detach", ref)
         except _GitError:  # beyond the depth, or on no branch
-            git("fetch", *depth, "--", "origin", ref)
-            git("checkout", "--detach", ref)
+            git("fetch", "--quiet", *depth, "--", "origin", ref)
+            git("switch", "--quiet", "--detach", ref)
     else:
         try:
-            git("clone", "--template=", *depth, "--branch", ref, "--", url, ".")
+            git(*cloning, "--branch", ref, "--", url, ".")
         except _GitError:
             if not _COMMIT.fullmatch(ref) or "depth" in source:
                 raise
-            git("clone", "--template=", "--no-checkout", "--", url, ".")
-            git("checkout", "--detach", ref)
+            git(*cloning, "--no-checkout", "--", url, ".")
+            git("switch", "--quiet", "--detach", ref)
 
 
 def _environment(outer: Mapping[str, str], home: str) -> dict[str, str]:

@@ -1,0 +1,127 @@
+"""A git repository behind HTTP, with a password if wanted: git's own `http-backend` behind a small server."""
+
+import base64
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+AUTHOR = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "A"), ("EMAIL", "a@example.invalid"), ("DATE", "2026-01-01T00:00:00Z"))
+}
+
+
+@dataclass
+class Repository:
+    """A repository with the branches `main` and `feature`, the tag `v1`, and a commit that no branch leads to."""
+
+    path: Path
+    url: str = ""
+    commits: dict[str, str] = field(default_factory=dict)
+    """Commits by name: first, v1, main, feature, hidden. Each has a file of its name."""
+    seen: list[str] = field(default_factory=list)
+    """The Authorization headers of all requests, empty strings where there was none."""
+
+    def git(self, *arguments: str) -> str:
+        environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **AUTHOR}
+        ran = subprocess.run(
+            ["git", *arguments], cwd=self.path, env=environment, check=True, capture_output=True, text=True
+        )
+        return ran.stdout.strip()
+
+    def commit(self, name: str) -> None:
+        (self.path / name).write_text(f"{name}\n")
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "-m", name)
+        self.commits[name] = self.git("rev-parse", "HEAD")
+
+
+def made(path: Path) -> Repository:
+    """A repository in a new directory."""
+    path.mkdir()
+    repository = Repository(path)
+    repository.git("init", "--quiet", "--initial-branch=main")
+    repository.git("config", "uploadpack.allowAnySHA1InWant", "true")
+    for name in ("first", "v1"):
+        repository.commit(name)
+    repository.git("tag", "v1")
+    repository.commit("main")
+    repository.git("checkout", "--quiet", "-b", "feature", "v1")
+    repository.commit("feature")
+    repository.git("checkout", "--quiet", "--detach", repository.commits["first"])
+    repository.commit("hidden")
+    repository.git("checkout", "--quiet", "main")
+    return repository
+
+
+@contextmanager
+def served(repository: Repository, credential: str = "", redirect_to: str = "") -> Iterator[Repository]:
+    """Serve it on a free port of 127.0.0.1; `credential` is `name:password`, `redirect_to` another server's address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            repository.seen.append(self.headers.get("Authorization", ""))
+            expected = "Basic " + base64.b64encode(credential.encode()).decode()
+            if redirect_to:
+                self.send_response(302)
+                self.send_header("Location", redirect_to + self.path)
+                self.end_headers()
+            elif credential and self.headers.get("Authorization") != expected:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="git"')
+                self.end_headers()
+            else:
+                self._backend()
+
+        do_POST = do_GET  # noqa: N815 - as the base class wants it
+
+        def _backend(self) -> None:
+            path, _, query = self.path.partition("?")
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            ran = subprocess.run(
+                ["git", "http-backend"],
+                input=body,
+                check=False,  # it fails where a commit is not there, and says so to the client
+                capture_output=True,
+                env={
+                    "PATH": os.environ["PATH"],
+                    "GIT_PROJECT_ROOT": str(repository.path.parent),
+                    "GIT_HTTP_EXPORT_ALL": "1",
+                    "REQUEST_METHOD": self.command,
+                    "PATH_INFO": path,
+                    "QUERY_STRING": query,
+                    "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+                    "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+                    "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+                    "GIT_CONFIG_COUNT": "1",
+                    "GIT_CONFIG_KEY_0": "safe.directory",
+                    "GIT_CONFIG_VALUE_0": "*",
+                },
+            )
+            head, _, content = ran.stdout.partition(b"\r\n\r\n")
+            headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
+            self.send_response(int(headers.pop("Status", "200").split()[0]))
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        repository.url = f"http://127.0.0.1:{server.server_port}/{repository.path.name}"
+        yield repository
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
