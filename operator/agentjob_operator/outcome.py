@@ -9,8 +9,8 @@ from agentjob_api.reasons import Reason
 from agentjob_operator import rules
 from agentjob_operator.pod import Note, PodView, Terminated
 
-KILLED_FROM = 128
-"""Exit codes from here on are a signal's number plus 128."""
+SIGNALS = 128
+"""An exit code beyond this is a signal's number plus this."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _cause(pod: PodView, job: AgentJob, end: Terminated | None, told: Outcome | 
     if end.reason in {"StartError", "ContainerCannotRun"}:
         return Cause(Reason.START_ERROR, end.message)
     own = _own_end(pod, end, told)
-    ended_by_itself = not told.stopped if told is not None else end.exit_code < KILLED_FROM
+    ended_by_itself = not told.stopped if told is not None else end.exit_code <= SIGNALS
     if ended_by_itself:
         return own
     return _killed(pod, job, end, now) or (own if _settled(pod, end, now) else None)
@@ -78,7 +78,7 @@ def _own_end(pod: PodView, end: Terminated, told: Outcome | None) -> Cause:
         return Cause(Reason.RUNNER_LOST, "The runner was told to stop; neither the job nor the cluster says why.")
     if end is pod.workspace:
         return Cause(Reason.WORKSPACE_ERROR, end.message.strip() or f"It exited with code {end.exit_code}.")
-    signal = f" (signal {end.exit_code - KILLED_FROM})" if end.exit_code > KILLED_FROM else ""
+    signal = f" (signal {end.exit_code - SIGNALS})" if end.exit_code > SIGNALS else ""
     return Cause(Reason.RUNNER_LOST, f"The runner exited with code {end.exit_code}{signal} and left no outcome.")
 
 

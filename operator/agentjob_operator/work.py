@@ -5,8 +5,12 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 from agentjob_api.names import Key
+
+SLACK: Final = 1_000
+"""Times that are no longer wanted and may stay in the heap of alarms."""
 
 
 class WorkQueue:
@@ -74,6 +78,9 @@ class Alarms:
             return
         self._times[key] = time
         heapq.heappush(self._heap, (time, key))
+        if len(self._heap) > 2 * len(self._times) + SLACK:  # mostly times that were set anew, some a month ahead
+            self._heap = [(time, key) for key, time in self._times.items()]
+            heapq.heapify(self._heap)
         self._changed.set()
 
     def ring_due(self) -> datetime | None:

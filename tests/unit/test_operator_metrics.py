@@ -1,0 +1,137 @@
+"""What is counted, once and without a job's name; and what is logged, as JSON."""
+
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+
+from agentjob_api.job import AgentJob
+from agentjob_api.names import Key
+from agentjob_api.reasons import Reason
+from agentjob_operator.decide import decide
+from agentjob_operator.logs import JsonFormatter
+from agentjob_operator.metrics import Metrics
+from agentjob_operator.world import World
+from worlds import RUNNING, at, job, pod, running, terminated, told, world
+
+USAGE = {"byModel": {"opus": {"inputTokens": 7, "outputTokens": 5, "cacheReadInputTokens": 3, "costUSD": "0.01"}}}
+
+
+def counted(*looks: World) -> dict[str, float]:
+    """The samples after the statuses that these looks lead to were written."""
+    metrics = Metrics(dict[Key, AgentJob], lambda: 0)
+    for look in looks:
+        status = decide(look).status
+        assert look.job is not None
+        assert status is not None
+        metrics.written(look.job, look.job.status, status)
+    return samples(metrics)
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+STARTS = world(job(), pod(agent=running(4)))
+ENDS = world(job(RUNNING), pod(agent=terminated(told(usage=USAGE))), now=at(62))
+
+
+def test_a_start_is_counted_with_the_time_before_it() -> None:
+    found = counted(STARTS)
+
+    assert found['agentjob_pending_seconds_sum{namespace="ns"}'] == 4.0
+    assert 'agentjob_attempts_total{namespace="ns",reason="Completed"}' not in found
+
+
+def test_an_end_is_counted_with_its_reason_time_tokens_and_dollars() -> None:
+    found = counted(ENDS)
+
+    assert found['agentjob_attempts_total{namespace="ns",reason="Completed"}'] == 1
+    assert found['agentjob_running_seconds_sum{namespace="ns"}'] == 60.0
+    assert found['agentjob_tokens_total{kind="input",model="opus"}'] == 7
+    assert found['agentjob_tokens_total{kind="output",model="opus"}'] == 5
+    assert found['agentjob_tokens_total{kind="cache_read",model="opus"}'] == 3
+    assert found['agentjob_cost_dollars_total{model="opus"}'] == 0.01
+    assert 'agentjob_pending_seconds_count{namespace="ns"}' not in found
+
+
+def test_an_agent_never_seen_running_is_counted_as_started_and_ended() -> None:
+    found = counted(world(job(), pod(agent=terminated(told())), now=at(62)))
+
+    assert found['agentjob_pending_seconds_count{namespace="ns"}'] == 1
+    assert found['agentjob_running_seconds_count{namespace="ns"}'] == 1
+
+
+def test_what_a_status_said_before_is_not_counted_again() -> None:
+    status = decide(ENDS).status
+    assert status is not None
+    done = job({**status.model_dump()}, meta={"generation": 2})
+
+    found = counted(ENDS, world(done, now=at(90)))
+
+    assert found['agentjob_attempts_total{namespace="ns",reason="Completed"}'] == 1
+
+
+@pytest.mark.parametrize("reason", [Reason.RATE_LIMITED, Reason.AGENT_ERROR])
+def test_a_failure_is_counted_by_its_reason(reason: Reason) -> None:
+    found = counted(world(job(RUNNING), pod(agent=terminated(told(reason), code=1)), now=at(62)))
+
+    assert found[f'agentjob_attempts_total{{namespace="ns",reason="{reason}"}}'] == 1
+
+
+def test_jobs_are_counted_by_phase_as_they_are_at_that_moment() -> None:
+    jobs = {Key("ns", "a"): job(), Key("ns", "b"): job(RUNNING), Key("other", "c"): job(RUNNING)}
+    metrics = Metrics(lambda: jobs, lambda: 3)
+
+    assert samples(metrics)['agentjob_jobs{namespace="ns",phase="Running"}'] == 1
+    jobs.pop(Key("ns", "b"))
+    found = samples(metrics)
+    assert 'agentjob_jobs{namespace="ns",phase="Running"}' not in found
+    assert found['agentjob_jobs{namespace="other",phase="Running"}'] == 1
+    assert found["agentjob_queue_depth"] == 3
+
+
+def test_no_label_carries_a_name_that_has_no_bound() -> None:
+    text = generate_latest(Metrics(lambda: {Key("ns", "my-job"): job()}, lambda: 0).registry).decode()
+
+    assert "my-job" not in text
+    assert "fix" not in text
+
+
+def line(message: str, *arguments: object, **extra: Any) -> dict[str, Any]:
+    record = logging.makeLogRecord(
+        {"name": "agentjob", "levelname": "INFO", "msg": message, "args": arguments, "created": 0.25, **extra}
+    )
+    found: dict[str, Any] = json.loads(JsonFormatter().format(record))
+    return found
+
+
+def test_a_line_of_the_log_is_json_with_what_it_says_of_a_job() -> None:
+    assert line("Job is %s", "Failed", namespace="ns", job="fix", attempt=1, reason="MaxTurns", secret="x") == {
+        "time": "1970-01-01T00:00:00.250+00:00",
+        "level": "info",
+        "logger": "agentjob",
+        "message": "Job is Failed",
+        "namespace": "ns",
+        "job": "fix",
+        "attempt": 1,
+        "reason": "MaxTurns",
+    }
+
+
+def test_kopfs_own_lines_name_their_job_too() -> None:
+    assert line("x", k8s_ref={"namespace": "ns", "name": "fix"})["job"] == "fix"
+
+
+def test_an_error_brings_its_traceback_on_the_same_line() -> None:
+    try:
+        int("no number")
+    except ValueError:
+        text = JsonFormatter().format(logging.makeLogRecord({"msg": "x", "exc_info": sys.exc_info()}))
+
+    assert "\n" not in text
+    assert "ValueError: invalid literal" in json.loads(text)["error"]
