@@ -139,7 +139,7 @@ def bare(pod: Object) -> Object:
 def first_messages(stack: Stack, twin: Object, pairs: int) -> dict[str, list[float]]:
     """What bench/first_message.py measures inside one Pod of the runner image."""
     container = {**twin["spec"]["containers"][0], "command": ["sleep", "3600"], "args": []}
-    command = ["python", "-m", "agentjob_runner"]
+    command = ["/opt/agentjob/bin/python", "-I", "-m", "agentjob_runner"]
     container["env"] = [*container.get("env", []), {"name": "RUNNER_COMMAND", "value": json.dumps(command)}]
     body = {
         **twin,

@@ -45,7 +45,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         handover = Path(directory) / "handover.json"
         handover.write_text(json.dumps(HANDOVER))
-        runner = (*json.loads(os.environ["RUNNER_COMMAND"]), str(handover), str(Path(directory) / "termination"))
+        paths = ("--handover", str(handover), "--termination-log", str(Path(directory) / "termination"))
+        runner = (*json.loads(os.environ["RUNNER_COMMAND"]), *paths)
         seconds: dict[str, list[float]] = {"runner": [], "claude": []}
         for _ in range(int(sys.argv[1])):
             seconds["runner"].append(seconds_to_first_message(runner, b'"subtype":"init"'))

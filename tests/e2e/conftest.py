@@ -109,4 +109,5 @@ def jobs(stack: Stack) -> Iterator[Jobs]:
         "get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/services/scripted-model:8080/proxy/scripted/violations"
     )
     stack.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s", timeout=130)
-    assert json.loads(violations) == []
+    # A git client that was sent to the model asks for other paths than Claude Code.
+    assert [violation for violation in json.loads(violations) if " /v1/" in violation] == []

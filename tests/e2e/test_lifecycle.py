@@ -24,7 +24,7 @@ def kill_operator(jobs: Jobs) -> None:
 
 
 def operator_is_back(jobs: Jobs) -> None:
-    jobs.kubectl("rollout", "status", "deployment/agentjob-e2e-operator", "--timeout=60s", timeout=70)
+    jobs.kubectl("rollout", "status", "deployment/agentjob-e2e", "--timeout=60s", timeout=70)
 
 
 def test_a_running_job_can_be_cancelled(jobs: Jobs) -> None:
@@ -116,7 +116,7 @@ def test_an_operator_that_is_killed_while_a_job_runs_loses_nothing(jobs: Jobs) -
 def test_a_job_that_ends_while_no_operator_is_there_is_told_afterwards(jobs: Jobs) -> None:
     job = running(jobs, "ends-unseen", "[script: slow 5]")
 
-    jobs.kubectl("scale", "deployment/agentjob-e2e-operator", "--replicas=0")
+    jobs.kubectl("scale", "deployment/agentjob-e2e", "--replicas=0")
     jobs.kubectl(
         "wait",
         "-n",
@@ -127,7 +127,7 @@ def test_a_job_that_ends_while_no_operator_is_there_is_told_afterwards(jobs: Job
         timeout=70,
     )
     assert job.status["phase"] == "Running"
-    jobs.kubectl("scale", "deployment/agentjob-e2e-operator", "--replicas=1")
+    jobs.kubectl("scale", "deployment/agentjob-e2e", "--replicas=1")
 
     assert job.finished(60)["phase"] == "Succeeded"
 

@@ -25,7 +25,7 @@ def test_the_agent_mends_the_tests_and_says_so(mended: Job) -> None:
     status = mended.status
 
     assert status["phase"] == "Succeeded"
-    assert "All tests pass" in status["result"]["text"]
+    assert "all tests pass" in status["result"]["text"]
     assert status["result"]["numTurns"] > 3
     assert status["attemptCount"] == 1
     assert status["failedCount"] == 0
