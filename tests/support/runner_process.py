@@ -110,7 +110,7 @@ async def started(job: Job, directory: Path, model_url: str = NO_MODEL, *argumen
         *("--workspace", directory / "workspace"),
         *("--termination-log", directory / "termination-log"),
         *arguments,
-        env={**_environment(directory, model_url), **job.environment},
+        env={**environment(directory, model_url), **job.environment},
         cwd=directory / "workspace",
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -141,7 +141,8 @@ async def _listen(runner: Runner) -> None:
         runner.errors += chunk
 
 
-def _environment(directory: Path, model_url: str) -> dict[str, str]:
+def environment(directory: Path, model_url: str) -> dict[str, str]:
+    """The environment of a runner's container."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(directory / "home"),
