@@ -56,15 +56,15 @@ async def operate(
             pod_ttl=timedelta(seconds=settings.pod_ttl_seconds),
             clock=now,
         )
-        parts = [
-            _kopf(connection, watcher, stopped),
-            alarms.run(),
-            *(watcher.pods(namespace) for namespace in settings.namespaces),
-            *(watcher.jobs(namespace, settings.resync_seconds) for namespace in settings.namespaces),
-            *(_after(watcher.synced, reconciler.work) for _ in range(settings.workers)),
-        ]
         async with health.served(metrics.registry, watcher.synced.is_set, settings.port):
             log.info("Started, serving AgentJobs in %s", ", ".join(settings.namespaces))
+            parts = [
+                _kopf(connection, watcher, stopped),
+                alarms.run(),
+                *(watcher.pods(namespace) for namespace in settings.namespaces),
+                *(watcher.jobs(namespace, settings.resync_seconds) for namespace in settings.namespaces),
+                *(_after(watcher.synced, reconciler.work) for _ in range(settings.workers)),
+            ]
             await _run(parts, stopped)
     log.info("Stopped")
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from fake_cluster.etcd import Etcd
 from fake_cluster.faults import Fault
+from fake_cluster.refusals import Refusal
 from fake_cluster.server import Seen, Server
 
 T = TypeVar("T")
@@ -41,6 +42,10 @@ class FakeCluster:
         """Lets a request to come go wrong."""
         self._call(lambda: self._server.faults.append(fault))
 
+    def has_failed(self) -> bool:
+        """Whether everything that was to go wrong has."""
+        return self._call(lambda: all(fault.has_happened for fault in self._server.faults))
+
     def write_log(self, namespace: str, pod: str, content: bytes) -> None:
         """What pods/log is to give for a Pod."""
         self._call(lambda: self._server.logs.write(namespace, pod, content))
@@ -48,6 +53,11 @@ class FakeCluster:
     def cut_watches(self) -> None:
         """Breaks every watch in the middle."""
         self._call(self._server.watches.cut)
+
+    def fail_watches(self, plural: str, code: int) -> None:
+        """Ends the watches of a kind with an error in their streams."""
+        error = Refusal(code, "TestsOwn", "an error of the test's in the stream")
+        self._call(lambda: self._server.watches.fail(plural, error))
 
     def hide(self, *plurals: str) -> None:
         """From now on no watch tells of these kinds; called without any, all are told of again."""
@@ -64,6 +74,10 @@ class FakeCluster:
     def requests(self) -> list[Seen]:
         """Every request for an object so far, in order of their answers."""
         return self._call(lambda: list(self._server.seen))
+
+    def made(self, plural: str) -> list[str]:
+        """Names of all objects of a kind that ever were, in order."""
+        return self._call(lambda: list(self._server.etcd.made.get(plural, ())))
 
     def on_change(self, listener: Callable[[Etcd], Callable[..., None]]) -> None:
         """Lets something live in the cluster, such as `kubelet.Instant`: it is told of every change."""

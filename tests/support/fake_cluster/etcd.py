@@ -41,6 +41,8 @@ class Etcd:
         """Changes up to this version are forgotten: a watch from before it is told 410."""
         self.journal: list[Change] = []
         self.objects: dict[tuple[Kind, str, str], Object] = {}
+        self.made: dict[str, list[str]] = {}
+        """Names of all that was ever created, by plural."""
         self.news = asyncio.Event()
         self.listeners: list[Callable[[Change], None]] = []
         self._snapshots: dict[str, list[Object]] = {}
@@ -86,6 +88,7 @@ class Etcd:
         prepare(kind, item, strict=strict)
         now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         item["metadata"].update(namespace=namespace, uid=str(uuid.uuid4()), creationTimestamp=now)
+        self.made.setdefault(kind.plural, []).append(name)
         return self._keep(kind, None, item)
 
     def replace(self, kind: Kind, namespace: str, body: Object, subresource: str = "") -> Object:
@@ -95,6 +98,10 @@ class Etcd:
         kept = ("uid", "creationTimestamp", "namespace", "resourceVersion", "deletionTimestamp")
         new["metadata"] = {**new["metadata"], **{key: old["metadata"][key] for key in kept if key in old["metadata"]}}
         return old if new == old else self._keep(kind, old, new)
+
+    def bind(self, kind: Kind, pod: Object) -> Object:
+        """Keeps a Pod that a scheduler has put on a node."""
+        return self._keep(kind, self.get(kind, pod["metadata"]["namespace"], pod["metadata"]["name"]), pod)
 
     def delete(self, kind: Kind, namespace: str, name: str, options: Object) -> Object | None:
         """The object on its way out; None when there is nothing left to show. A Pod always shows first that it goes."""

@@ -8,18 +8,25 @@ from fake_cluster.refusals import Refusal
 
 @dataclass
 class Fault:
-    """Happens to the next `times` requests with this verb on this resource ("agentjobs/status").
+    """Happens to one request with this verb on this resource ("agentjobs/status"), after `skip` others.
 
     - refuse: answered with `refusal`, nothing is done.
     - cut: done, but the connection breaks before the answer.
     - hold: done, but the answer never comes.
+    - swallow: nothing is done, and no answer ever comes.
     """
 
     verb: str
     resource: str
-    how: Literal["refuse", "cut", "hold"] = "refuse"
+    how: Literal["refuse", "cut", "hold", "swallow"] = "refuse"
     refusal: Refusal = field(default_factory=lambda: Refusal(500, "InternalError", "a fault of the test's"))
-    times: int = 1
+    skip: int = 0
+    has_happened: bool = False
 
     def takes(self, verb: str, resource: str) -> bool:
-        return self.times > 0 and (verb, resource) == (self.verb, self.resource)
+        """Whether it happens to this request."""
+        if self.has_happened or (verb, resource) != (self.verb, self.resource):
+            return False
+        self.skip -= 1
+        self.has_happened = self.skip < 0
+        return self.has_happened

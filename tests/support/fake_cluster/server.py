@@ -29,6 +29,8 @@ class Seen(NamedTuple):
     namespace: str
     name: str
     status: int
+    agent: str
+    """Who asked, by the User-Agent."""
 
 
 class Target(NamedTuple):
@@ -79,18 +81,23 @@ class Server:
         aim = target(request)
         fault = next((fault for fault in self.faults if fault.takes(aim.verb, aim.resource)), None)
         try:
-            if fault is not None:
-                fault.times -= 1
-                if fault.how == "refuse":
-                    raise fault.refusal
+            if fault is not None and fault.how == "refuse":
+                raise fault.refusal
+            if fault is not None and fault.how == "swallow":
+                await asyncio.Event().wait()
             response = await self._verbs()[aim.verb](aim, request)
         except Refusal as refusal:
             headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else None
             response = web.json_response(refusal.body(), status=refusal.code, headers=headers)
-        self.seen.append(Seen(aim.verb, aim.kind.group, aim.resource, aim.namespace, aim.name, response.status))
+        if aim.verb != "watch":
+            self._note(aim, request, response.status)
         if fault is not None and fault.how != "refuse":
             await self._spoil(fault, request)
         return response
+
+    def _note(self, aim: Target, request: web.Request, status: int) -> None:
+        agent = request.headers.get("User-Agent", "")
+        self.seen.append(Seen(aim.verb, aim.kind.group, aim.resource, aim.namespace, aim.name, status, agent))
 
     async def _spoil(self, fault: Fault, request: web.Request) -> None:
         if fault.how == "hold":
@@ -126,10 +133,14 @@ class Server:
         return web.json_response({**kind, "metadata": meta, "items": items})
 
     async def _watch(self, aim: Target, request: web.Request) -> web.StreamResponse:
-        self.seen.append(Seen("watch", aim.kind.group, aim.resource, aim.namespace, "", 200))
+        self._note(aim, request, 200)  # now, not when it ends
         return await self.watches.serve(request, aim.kind, aim.namespace)
 
     async def _create(self, aim: Target, request: web.Request) -> web.StreamResponse:
+        if aim.subresource == "binding":
+            pod = copy.deepcopy(self.etcd.get(aim.kind, aim.namespace, aim.name))
+            pod["spec"]["nodeName"] = (await _body(request))["target"]["name"]
+            return web.json_response(self.etcd.bind(aim.kind, pod), status=201)
         strict = request.query.get("fieldValidation") == "Strict"
         item = self.etcd.create(aim.kind, aim.namespace, await _body(request), strict=strict)
         return web.json_response(item, status=201)

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from fake_cluster.etcd import Change, Etcd, labels
 from fake_cluster.kinds import Kind
-from fake_cluster.refusals import expired
+from fake_cluster.refusals import Refusal, expired
 from fake_cluster.selection import matches
 
 Object = dict[str, Any]
@@ -22,30 +22,44 @@ class Watches:
         self.bookmark_seconds = 60.0
         self.hidden: set[str] = set()
         """Plural names of what no watch tells of any more: as if its events were lost."""
-        self._open: set[asyncio.Task[Any]] = set()
+        self._open: dict[asyncio.Task[Any], str] = {}
+        self._errors: dict[asyncio.Task[Any], Refusal] = {}
 
     def cut(self) -> None:
         """Breaks every watch in the middle."""
         for task in self._open:
             task.cancel()
 
+    def fail(self, plural: str, error: Refusal) -> None:
+        """Ends the watches of a kind with an error in their streams."""
+        for task, kind in self._open.items():
+            if kind == plural:
+                self._errors[task] = error
+                task.cancel()
+
     async def serve(self, request: web.Request, kind: Kind, namespace: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         task = asyncio.current_task()
         assert task is not None
-        self._open.add(task)
+        self._open[task] = kind.plural
         try:
             async with asyncio.timeout(float(request.query.get("timeoutSeconds", 3600))):
                 await self._stream(response, request, kind, namespace)
         except TimeoutError:
             await response.write_eof()
         except asyncio.CancelledError:
-            if request.transport is not None:
-                request.transport.abort()
+            await self._break(response, request, self._errors.pop(task, None))
         finally:
-            self._open.discard(task)
+            del self._open[task]
         return response
+
+    async def _break(self, response: web.StreamResponse, request: web.Request, error: Refusal | None) -> None:
+        if error is not None:
+            await _tell(response, {"type": "ERROR", "object": error.body()})
+            await response.write_eof()
+        elif request.transport is not None:
+            request.transport.abort()
 
     async def _stream(self, response: web.StreamResponse, request: web.Request, kind: Kind, namespace: str) -> None:
         selector = request.query.get("labelSelector", "")
