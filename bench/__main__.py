@@ -10,7 +10,6 @@ import os
 import platform
 import random
 import sys
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from agentjob_api import names
 from agentjob_kube.client import Client, Object
 from agentjob_kube.connect import connect
 from agentjob_kube.wire import HttpTransport
+from agentjob_runner import versions as runner
 from bench.figures import Comparison, Measurement, table
 from bench.picture import picture
 from bench.timeline import Timeline, run_job, run_pod
@@ -47,10 +47,11 @@ def main() -> int:
     try:
         stack = kind_stack()
         with STEPS.step("chart and scripted model"):
+            stack.delete_namespace(NAMESPACE)  # of a run that was cut off
             stack.ensure_namespace(NAMESPACE)
             stack.install("agentjob-bench", NAMESPACE, stack.install_scripted_model(NAMESPACE))
         rows, spans = asyncio.run(measure(stack, arguments.pairs))
-        stack.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s", timeout=130)
+        stack.delete_namespace(NAMESPACE)
     except ClusterError as error:
         print(error, file=sys.stderr)
         return 1
@@ -139,8 +140,6 @@ def bare(pod: Object) -> Object:
 def first_messages(stack: Stack, twin: Object, pairs: int) -> dict[str, list[float]]:
     """What bench/first_message.py measures inside one Pod of the runner image."""
     container = {**twin["spec"]["containers"][0], "command": ["sleep", "3600"], "args": []}
-    command = ["/opt/agentjob/bin/python", "-I", "-m", "agentjob_runner"]
-    container["env"] = [*container.get("env", []), {"name": "RUNNER_COMMAND", "value": json.dumps(command)}]
     body = {
         **twin,
         "metadata": {**twin["metadata"], "name": "first-message"},
@@ -171,17 +170,34 @@ def save(rows: list[Comparison | Measurement], spans: Mapping[str, float], stack
     now = datetime.now(UTC)
     figures: dict[str, Any] = {
         "measured": now.isoformat(timespec="seconds"),
-        "machine": {"cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()},
-        "versions": json.loads(stack.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"],
-        "images": dict(stack.images),
+        "machine": {"cpus": os.cpu_count(), "kernel": platform.release()},
+        "versions": versions(stack),
         "rows": [vars(row) for row in rows],
         "spans": spans,
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M', now.timetuple())}.json"
+    path = RESULTS / f"{now:%Y-%m-%d-%H%M}.json"
     path.write_text(json.dumps(figures, indent=1) + "\n")
     PICTURE.write_text(picture(spans, "One job, from create to Complete"))
-    print(f"\nFigures: {path.relative_to(ROOT)}   picture: {PICTURE.relative_to(ROOT)}")
+    on = ", ".join(f"{name} {version}" for name, version in figures["versions"].items())
+    print(f"\n{pairs_of(rows)} pairs on {os.cpu_count()} CPUs, kernel {platform.release()}; {on}")
+    print(f"Figures: {path.relative_to(ROOT)}   picture: {PICTURE.relative_to(ROOT)}")
+
+
+def pairs_of(rows: list[Comparison | Measurement]) -> int:
+    """How often each comparison was made."""
+    return max(len(row.ours) for row in rows if isinstance(row, Comparison))
+
+
+def versions(stack: Stack) -> dict[str, str]:
+    """What was measured, and on what."""
+    (node, *_) = json.loads(stack.kubectl("get", "nodes", "-o", "json"))["items"]
+    info = node["status"]["nodeInfo"]
+    return {
+        "Kubernetes": info["kubeletVersion"],
+        "container runtime": info["containerRuntimeVersion"],
+        **runner.versions(),
+    }
 
 
 if __name__ == "__main__":

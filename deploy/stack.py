@@ -65,6 +65,10 @@ class Stack:
         items = {"apiVersion": "v1", "kind": "List", "items": objects}
         self.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(items))
 
+    def delete_namespace(self, name: str) -> None:
+        """Takes a namespace and all in it away, if it is there."""
+        self.kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=120s", timeout=130)
+
     def ensure_namespace(self, name: str) -> None:
         """A namespace that is held to Pod Security `restricted`."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}

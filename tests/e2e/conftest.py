@@ -102,12 +102,13 @@ def stack() -> Stack:
 @pytest.fixture(scope="session")
 def jobs(stack: Stack) -> Iterator[Jobs]:
     """The chart installed in a namespace of its own, with the scripted model in reach."""
+    stack.delete_namespace(NAMESPACE)  # of a run that was cut off
     stack.ensure_namespace(NAMESPACE)
     stack.install("agentjob-e2e", NAMESPACE, stack.install_scripted_model(NAMESPACE))
     yield Jobs(stack)
     violations = stack.kubectl(
         "get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/services/scripted-model:8080/proxy/scripted/violations"
     )
-    stack.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s", timeout=130)
+    stack.delete_namespace(NAMESPACE)
     # A git client that was sent to the model asks for other paths than Claude Code.
     assert [violation for violation in json.loads(violations) if " /v1/" in violation] == []
