@@ -60,68 +60,84 @@ def made(path: Path) -> Repository:
     return repository
 
 
+class Server(ThreadingHTTPServer):
+    """Serves one repository on a free port of 127.0.0.1."""
+
+    def __init__(self, repository: Repository, credential: str, redirect_to: str) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.repository = repository
+        self.credential = credential
+        self.redirect_to = redirect_to
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request of git's."""
+
+    server: Server
+
+    def do_GET(self) -> None:
+        given = self.headers.get("Authorization", "")
+        self.server.repository.seen.append(given)
+        if self.server.redirect_to:
+            self._answer(302, {"Location": self.server.redirect_to + self.path})
+        elif self.server.credential and given != _basic(self.server.credential):
+            self._answer(401, {"WWW-Authenticate": 'Basic realm="git"'})
+        else:
+            self._backend()
+
+    do_POST = do_GET  # noqa: N815 - as the base class wants it
+
+    def _backend(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        # It fails where a commit is not there, and has told the client so.
+        ran = subprocess.run(
+            ["git", "http-backend"], input=body, check=False, capture_output=True, env=self._environment()
+        )
+        head, _, content = ran.stdout.partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
+        self._answer(int(headers.pop("Status", "200").split()[0]), headers, content)
+
+    def _environment(self) -> dict[str, str]:
+        path, _, query = self.path.partition("?")
+        return {
+            "PATH": os.environ["PATH"],
+            "GIT_PROJECT_ROOT": str(self.server.repository.path.parent),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "REQUEST_METHOD": self.command,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+        }
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes = b"") -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _basic(credential: str) -> str:
+    return "Basic " + base64.b64encode(credential.encode()).decode()
+
+
 @contextmanager
 def served(repository: Repository, credential: str = "", redirect_to: str = "") -> Iterator[Repository]:
-    """Serve it on a free port of 127.0.0.1; `credential` is `name:password`, `redirect_to` another server's address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            repository.seen.append(self.headers.get("Authorization", ""))
-            expected = "Basic " + base64.b64encode(credential.encode()).decode()
-            if redirect_to:
-                self.send_response(302)
-                self.send_header("Location", redirect_to + self.path)
-                self.end_headers()
-            elif credential and self.headers.get("Authorization") != expected:
-                self.send_response(401)
-                self.send_header("WWW-Authenticate", 'Basic realm="git"')
-                self.end_headers()
-            else:
-                self._backend()
-
-        do_POST = do_GET  # noqa: N815 - as the base class wants it
-
-        def _backend(self) -> None:
-            path, _, query = self.path.partition("?")
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            ran = subprocess.run(
-                ["git", "http-backend"],
-                input=body,
-                check=False,  # it fails where a commit is not there, and says so to the client
-                capture_output=True,
-                env={
-                    "PATH": os.environ["PATH"],
-                    "GIT_PROJECT_ROOT": str(repository.path.parent),
-                    "GIT_HTTP_EXPORT_ALL": "1",
-                    "REQUEST_METHOD": self.command,
-                    "PATH_INFO": path,
-                    "QUERY_STRING": query,
-                    "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-                    "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-                    "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-                    "GIT_CONFIG_COUNT": "1",
-                    "GIT_CONFIG_KEY_0": "safe.directory",
-                    "GIT_CONFIG_VALUE_0": "*",
-                },
-            )
-            head, _, content = ran.stdout.partition(b"\r\n\r\n")
-            headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
-            self.send_response(int(headers.pop("Status", "200").split()[0]))
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        repository.url = f"http://127.0.0.1:{server.server_port}/{repository.path.name}"
-        yield repository
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    """Serve it; `credential` is `name:password`, `redirect_to` the address of another server."""
+    with Server(repository, credential, redirect_to) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            repository.url = f"http://127.0.0.1:{server.server_port}/{repository.path.name}"
+            yield repository
+        finally:
+            server.shutdown()
+            thread.join()
