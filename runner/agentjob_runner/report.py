@@ -17,16 +17,17 @@ MAX_OUTCOME = MAX_LINE - 512
 
 
 def leave(ending: Ending, lines: Lines | None, termination_log: Path) -> int:
-    """Print the outcome as the last line and leave it as the container's termination message; returns the exit code.
+    """Leave the outcome as the container's termination message and print it as the last line; returns the exit code.
 
     The last line holds the text as far as a line can. Outside of a Pod there may be nobody to read the other.
     """
     last = outcome(ending)
     if lines is not None:
         last = last.model_copy(update={"last_seq": lines.seq + 1})
-        lines.notify(Notice.OUTCOME, outcome=json.loads(last.fitted(MAX_OUTCOME).to_json()))
     try:
         termination_log.write_text(last.fitted(MAX_TERMINATION_BYTES).to_json(), "utf-8")
     except OSError as error:
         sys.stderr.write(f"no termination message: {termination_log}: {error.strerror}\n")
+    if lines is not None:
+        lines.notify(Notice.OUTCOME, outcome=json.loads(last.fitted(MAX_OUTCOME).to_json()))
     return 0 if last.reason is Reason.COMPLETED else 1

@@ -13,7 +13,7 @@ import scripted_model
 from agentjob_api.lines import MAX_LINE
 from agentjob_api.outcome import MAX_TERMINATION_BYTES, from_line
 from agentjob_api.reasons import Reason
-from runner_process import ATTEMPT, NO_MODEL, Job, environment, ran
+from runner_process import ATTEMPT, NO_MODEL, Job, environment, ran, started
 from scripted_model import ScriptedModel
 
 pytestmark = pytest.mark.cli
@@ -253,6 +253,24 @@ async def test_a_handover_that_is_missing_is_told(tmp_path: Path) -> None:
     assert runner.process.returncode == 1
     assert "/nowhere/handover.json" in runner.outcome.message
     assert runner.raw == []
+
+
+async def test_outside_of_a_pod_nobody_reads_a_termination_message(model: ScriptedModel, tmp_path: Path) -> None:
+    runner = await ran(Job(prompt=HELLO), tmp_path, model.url, "--termination-log", "/nowhere/termination-log")
+
+    assert runner.process.returncode == 0
+    assert runner.messages[-1]["outcome"]["reason"] == "Completed"
+    assert b"no termination message: /nowhere/termination-log: No such file or directory" in runner.errors
+
+
+async def test_a_reader_that_goes_away_does_not_take_the_outcome_along(model: ScriptedModel, tmp_path: Path) -> None:
+    async with started(Job(prompt="[script: many-turns 3]"), tmp_path, model.url) as runner:
+        await runner.until('"start"')
+        runner.hang_up()
+        await runner.process.wait()
+
+    assert runner.process.returncode == 1
+    assert (runner.outcome.reason, "BrokenPipeError" in runner.outcome.message) == (Reason.AGENT_ERROR, True)
 
 
 async def test_the_home_directory_and_the_root_need_not_be_writable(model: ScriptedModel, tmp_path: Path) -> None:

@@ -66,6 +66,11 @@ class Runner:
             assert line, f"the runner ended without saying {words!r}: {self.errors.decode()}"
             self.raw.append(line)
 
+    def hang_up(self) -> None:
+        """Read no more: whatever the runner prints from now on fails."""
+        transport = self.process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
+        transport.close()
+
     async def end(self) -> int:
         """Read to the end; returns the exit code."""
         assert self.process.stdout is not None
