@@ -76,7 +76,7 @@ async def measure(stack: Stack, pairs: int) -> tuple[list[Comparison | Measureme
         first = first_messages(stack, twin, pairs)
     writes = (after - before).total() - pairs  # the bare Pods are ours, not the operator's
     spans = [timeline.spans() for timeline in ours]
-    rows = [
+    rows: list[Comparison | Measurement] = [
         Comparison(
             name="create → agent's first line",
             ours=tuple(timeline.between("created", "first line") for timeline in ours),
