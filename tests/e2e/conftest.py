@@ -104,7 +104,10 @@ def jobs(stack: Stack) -> Iterator[Jobs]:
     """The chart installed in a namespace of its own, with the scripted model in reach."""
     stack.delete_namespace(NAMESPACE)  # of a run that was cut off
     stack.ensure_namespace(NAMESPACE)
-    stack.install("agentjob-e2e", NAMESPACE, stack.install_scripted_model(NAMESPACE))
+    values = stack.install_scripted_model(NAMESPACE)
+    to_git = {"to": [{"podSelector": {"matchLabels": {"app": "git"}}}], "ports": [{"port": 8080}]}
+    values["runner"]["networkPolicy"]["egress"].append(to_git)
+    stack.install("agentjob-e2e", NAMESPACE, values)
     yield Jobs(stack)
     violations = stack.kubectl(
         "get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/services/scripted-model:8080/proxy/scripted/violations"

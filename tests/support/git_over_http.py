@@ -1,8 +1,12 @@
-"""A git repository behind HTTP, with a password if wanted: git's own `http-backend` behind a small server."""
+"""A git repository behind HTTP, with a password if wanted: git's own `http-backend` behind a small server.
+
+As a program, `git_over_http.py NAME:PASSWORD` serves `/tmp/project` on port 8080 of every address.
+"""
 
 import base64
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,10 +65,12 @@ def made(path: Path) -> Repository:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one repository on a free port of 127.0.0.1."""
+    """Serves one repository, on a free port of 127.0.0.1 if no other address is given."""
 
-    def __init__(self, repository: Repository, credential: str, redirect_to: str) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(
+        self, repository: Repository, credential: str, redirect_to: str, address: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> None:
+        super().__init__(address, Handler)
         self.repository = repository
         self.credential = credential
         self.redirect_to = redirect_to
@@ -141,3 +147,7 @@ def served(repository: Repository, credential: str = "", redirect_to: str = "") 
         finally:
             server.shutdown()
             thread.join()
+
+
+if __name__ == "__main__":
+    Server(made(Path("/tmp/project")), sys.argv[1], "", ("0.0.0.0", 8080)).serve_forever()

@@ -75,3 +75,10 @@ def subagent(_: Task, other: str = "say-hello") -> Plot:
     if "launched" in heard.text:
         yield [text("The subagent is at work.")]
     yield [text("The subagent has reported.")]
+
+
+@script()
+def list_files(_: Task) -> Plot:
+    """Say which files there are, hidden directories left out."""
+    heard = yield [bash("find . -type f -not -path '*/.*' | sort")]
+    yield [text(heard.text)]
