@@ -6,7 +6,7 @@ account's token anew when it rotates. Requests themselves go through aiohttp ses
 
 import os
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +35,12 @@ class Connection:
     """The value of the Authorization header, asked for before each request."""
     observe: Observer
 
-    def session(self) -> aiohttp.ClientSession:
-        """A new session with TLS and credential. The caller closes it."""
+    def session(self, also: Observer | None = None) -> aiohttp.ClientSession:
+        """A new session with TLS and credential, with an observer of its own. The caller closes it."""
+        observers = (self.observe, also) if also else (self.observe,)
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self.tls or True),
-            middlewares=(self._observed, self._authorized),
+            middlewares=(_observed(observers), self._authorized),
             proxy=self.proxy,
             headers={"User-Agent": "agentjob"},
         )
@@ -51,17 +52,21 @@ class Connection:
             request.headers["Authorization"] = header
         return await handler(request)
 
-    async def _observed(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        name = verb(request.method, request.url.path, request.url.query.get("watch"))
+
+def _observed(observers: Sequence[Observer]) -> aiohttp.ClientMiddlewareType:
+    """The middleware that tells observers of requests."""
+
+    async def middleware(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        code = "none"
         try:
             response = await handler(request)
-        except (aiohttp.ClientError, TimeoutError):
-            self.observe(name, "none")
-            raise
-        self.observe(name, str(response.status))
+            code = str(response.status)
+        finally:
+            for observe in observers:
+                observe(verb(request.method, request.url.path, request.url.query.get("watch")), code)
         return response
+
+    return middleware
 
 
 async def connect(observe: Observer, kubeconfig: Path | None = None) -> Connection:

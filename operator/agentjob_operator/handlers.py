@@ -11,6 +11,7 @@ from agentjob_api import names
 from agentjob_kube.connect import Connection
 from agentjob_operator.jobs import parse
 from agentjob_operator.store import Store
+from agentjob_operator.watch import Watcher
 from agentjob_operator.work import WorkQueue
 
 Task = asyncio.Task[Any]
@@ -31,19 +32,24 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def registry(connection: Connection, sessions: AsyncExitStack, store: Store, queue: WorkQueue) -> kopf.OperatorRegistry:
+def registry(connection: Connection, sessions: AsyncExitStack, watcher: Watcher) -> kopf.OperatorRegistry:
     """The two handlers: how to log in, and what to do when a job has changed. kopf's sessions end with `sessions`."""
     handlers = kopf.OperatorRegistry()
+
+    def asked(verb: str, _: str) -> None:
+        # kopf says what a LIST of its own holds, and not what has gone since its last one: that takes one of ours.
+        if verb == "list":
+            watcher.list_now()
 
     @kopf.on.login(registry=handlers)
     async def log_in(**_: object) -> kopf.AiohttpSession:
         # kopf asks again when a credential was refused, and wants another session then.
-        session = await sessions.enter_async_context(connection.session())
+        session = await sessions.enter_async_context(connection.session(asked))
         return kopf.AiohttpSession(aiohttp_session=session, server=connection.server)
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=handlers)
     async def job_changed(event: kopf.RawEvent, **_: object) -> None:
-        note(event, store, queue)
+        note(event, watcher.store, watcher.queue)
 
     return handlers
 

@@ -76,11 +76,11 @@ async def _after(ready: asyncio.Event, work: Callable[[], Awaitable[None]]) -> N
 
 
 async def _kopf(connection: Connection, watcher: Watcher, stopped: asyncio.Event) -> None:
-    """Runs kopf, and again whenever it has ended itself: what it misses meanwhile, a LIST finds."""
+    """Runs kopf, and again whenever it has ended itself."""
     failures = 0
     while True:
         async with AsyncExitStack() as sessions:
-            registry = handlers.registry(connection, sessions, watcher.store, watcher.queue)
+            registry = handlers.registry(connection, sessions, watcher)
             async with handlers.watched(registry, watcher.namespaces) as tasks:
                 _listen(stopped)
                 began = asyncio.get_running_loop().time()
@@ -90,7 +90,6 @@ async def _kopf(connection: Connection, watcher: Watcher, stopped: asyncio.Event
         delay = KOPF.delay(failures)
         log.warning("kopf has ended: %s; again in %.1f s", "; ".join(errors) or "no error", delay)
         await asyncio.sleep(delay)
-        watcher.list_now()
 
 
 def _listen(stopped: asyncio.Event) -> None:

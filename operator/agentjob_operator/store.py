@@ -4,7 +4,7 @@ Anything here may be late, nothing may go back: an object never replaces a newer
 not return with an answer that was on its way. resourceVersions are compared as numbers, as Kubernetes lets its clients.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -35,6 +35,11 @@ class Store:
     _gone: dict[str, None] = field(default_factory=dict)
     """uids of the last objects that were deleted, in order."""
 
+    def knows(self, key: Key, meta: Mapping[str, str]) -> bool:
+        """Whether a job with this metadata is no news."""
+        known = self.jobs.get(key)
+        return known is not None and known.metadata.resource_version == meta["resourceVersion"]
+
     def put_job(self, job: AgentJob) -> bool:
         """Whether this is news."""
         known = self.jobs.get(job.key)
@@ -53,7 +58,7 @@ class Store:
     def replace_jobs(self, namespace: str, jobs: Iterable[AgentJob], present: set[Key], at: int) -> set[Key]:
         """Takes a LIST of all jobs in a namespace; the keys for which it brought news.
 
-        `present` has all of its keys, also of jobs that could not be read.
+        `present` has all of its keys, also of jobs that are known already or could not be read.
         """
         changed = {job.key for job in jobs if self.put_job(job)}
         for key, known in list(self.jobs.items()):

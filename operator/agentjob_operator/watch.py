@@ -54,6 +54,7 @@ class Watcher:
         """Lists the jobs of a namespace for ever, every so many seconds."""
         failures = 0
         while True:
+            nudge = self._nudge  # also one that comes while the LIST is on its way asks for another
             try:
                 await self._list_jobs(namespace)
                 failures, delay = 0, every
@@ -63,7 +64,7 @@ class Watcher:
                 log.warning("Listing jobs in %s: %s; again in %.1f s", namespace, error, delay)
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):
-                    await self._nudge.wait()
+                    await nudge.wait()
 
     def list_now(self) -> None:
         """Lists the jobs without waiting for the next time: something may have been missed."""
@@ -78,7 +79,8 @@ class Watcher:
             async for page in pages:
                 listed = {names.Key(namespace, body["metadata"]["name"]): body for body in page.items}
                 present.update(listed)
-                jobs.extend(job for key, body in listed.items() if (job := parse(key, body)) is not None)
+                news = {key: body for key, body in listed.items() if not self.store.knows(key, body["metadata"])}
+                jobs.extend(job for key, body in news.items() if (job := parse(key, body)) is not None)
                 version = page.version
         self._add(self.store.replace_jobs(namespace, jobs, present, int(version)))
         self._note_listed("jobs", namespace)

@@ -154,6 +154,18 @@ async def test_what_kopf_has_missed_is_found() -> None:
         await op.until_no_pod("old-1")
 
 
+async def test_a_job_that_was_deleted_before_kopf_could_see_it_is_found_to_be_gone(op: Operated) -> None:
+    await op.kill()
+    await op.submit()
+    op.cluster.fail(Fault("list", "agentjobs", skip=1))  # the operator's own LIST is the first, kopf's the second
+    op.start()
+    await op.pod()
+
+    await op.delete()
+
+    await op.until_no_pod()
+
+
 async def test_a_job_that_somebody_else_changes_at_the_same_time_is_observed_again(op: Operated) -> None:
     async def kopf_watches() -> bool:
         return ("watch", "agentjobs") in [(seen.verb, seen.resource) for seen in op.asked()]

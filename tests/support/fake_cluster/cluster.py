@@ -1,6 +1,7 @@
 """A whole cluster in a thread: start, look in, let things go wrong, stop."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -87,12 +88,16 @@ class FakeCluster:
         self._server = Server(Etcd())
         self._runner = web.AppRunner(self._server.app(), access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        await web.SockSite(self._runner, self._socket).start()
+        host, port = self._socket.getsockname()
         self.url = f"http://{host}:{port}"
 
     async def _stop(self) -> None:
+        # asyncio leaks a connection that comes in while its server closes: nobody is let in any more before that.
+        self._loop.remove_reader(self._socket)
+        for _ in range(3):
+            await asyncio.sleep(0)
         await self._runner.cleanup()
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:

@@ -48,6 +48,8 @@ class Watches:
                 await self._stream(response, request, kind, namespace)
         except TimeoutError:
             await response.write_eof()
+        except ConnectionResetError:
+            pass  # whoever watched is gone
         except asyncio.CancelledError:
             await self._break(response, request, self._errors.pop(task, None))
         finally:
