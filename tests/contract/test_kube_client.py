@@ -1,7 +1,7 @@
 """What `agentjob_kube` may rely on: the same questions to the fake cluster and to the real API server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +30,6 @@ class Place:
 
     client: Client
     namespace: str
-    forget: Callable[[], None]
-    """Makes the cluster forget the past; the real one has forgotten its first versions before anybody could ask."""
 
     def key(self, name: str) -> Key:
         return Key(self.namespace, name)
@@ -61,19 +59,22 @@ def real_namespace() -> Iterator[str]:
 async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     if request.param == "real":
         namespace = request.getfixturevalue("real_namespace")
-        async for found in opened(await connect(ignore, Path(CLUSTER / "kubeconfig")), namespace, forget=lambda: None):
+        async for found in opened(await connect(ignore, Path(CLUSTER / "kubeconfig")), namespace):
             yield found
         return
     with FakeCluster() as cluster:
         cluster.bookmark_every(0.2)
-        connection = Connection(server=cluster.url, authorization=nobody, observe=ignore)
-        async for found in opened(connection, "ns", forget=cluster.compact):
+        async for found in opened(to(cluster), "ns"):
             yield found
 
 
-async def opened(connection: Connection, namespace: str, forget: Callable[[], None]) -> AsyncIterator[Place]:
+def to(cluster: FakeCluster) -> Connection:
+    return Connection(server=cluster.url, authorization=nobody, observe=ignore)
+
+
+async def opened(connection: Connection, namespace: str) -> AsyncIterator[Place]:
     async with connection.session() as session:
-        found = Place(Client(HttpTransport(session, connection.server)), namespace, forget)
+        found = Place(Client(HttpTransport(session, connection.server)), namespace)
         yield found
         for kind in (AGENT_JOBS, PODS):
             async with aclosing(found.client.pages(kind, namespace)) as pages:
@@ -310,13 +311,15 @@ async def test_a_watch_tells_what_happens_after_a_version(place: Place) -> None:
     assert versions[0] > int(since)
 
 
-async def test_a_watch_from_a_forgotten_version_says_gone(place: Place) -> None:
-    await place.make_pod("first")
-    place.forget()
-
-    async with aclosing(place.client.watch(PODS, place.namespace, "", "1")) as watch, asyncio.timeout(WITHIN):
-        with pytest.raises(Gone):
-            await anext(watch)
+async def test_a_watch_from_a_forgotten_version_says_gone() -> None:
+    """On the fake alone: a young API server remembers everything, and none forgets when it is told to."""
+    with FakeCluster() as cluster:
+        async for place in opened(to(cluster), "ns"):
+            await place.make_pod("first")
+            cluster.compact()
+            async with aclosing(place.client.watch(PODS, "ns", "", "1")) as watch, asyncio.timeout(WITHIN):
+                with pytest.raises(Gone):
+                    await anext(watch)
 
 
 async def test_list_and_watch_together_miss_nothing(place: Place) -> None:
