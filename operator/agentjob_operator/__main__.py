@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import uvloop
+from prometheus_client import disable_created_metrics
 
 from agentjob_kube.connect import ConnectError, connect
 from agentjob_operator import logs
@@ -24,6 +25,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     logs.configure(settings.log_level)
+    disable_created_metrics()  # a second series for each counter and histogram, which nobody looks at
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_operate(settings))

@@ -61,7 +61,10 @@ def note(event: kopf.RawEvent, store: Store, queue: WorkQueue) -> None:
     if event["type"] == "DELETED":
         store.drop_job(key, meta["uid"])
         queue.add(key)
-    elif (job := parse(key, event["object"])) is not None and store.put_job(job):
+        return
+    if store.knows(key, meta["resourceVersion"]):  # our own write, whose answer was quicker
+        return
+    if (job := parse(key, event["object"])) is not None and store.put_job(job):
         queue.add(key)
 
 

@@ -54,7 +54,7 @@ def _cause(pod: PodView, job: AgentJob, end: Terminated | None, told: Outcome | 
     if end is None:
         return _unstarted(pod, job) if pod.is_over else _given_up(pod, job, now)
     if told is not None and told.reason is Reason.COMPLETED:
-        return Cause(told.reason, told.message)
+        return Cause(told.reason, "The agent has finished and left a result.")
     if end.reason == "OOMKilled":
         return Cause(Reason.OUT_OF_MEMORY, f"The container {_which(pod, end)} was killed at its memory limit.")
     if end.reason in {"StartError", "ContainerCannotRun"}:

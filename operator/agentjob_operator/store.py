@@ -4,7 +4,7 @@ Anything here may be late, nothing may go back: an object never replaces a newer
 not return with an answer that was on its way. resourceVersions are compared as numbers, as Kubernetes lets its clients.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -35,10 +35,10 @@ class Store:
     _gone: dict[str, None] = field(default_factory=dict)
     """uids of the last objects that were deleted, in order."""
 
-    def knows(self, key: Key, meta: Mapping[str, str]) -> bool:
-        """Whether a job with this metadata is no news."""
+    def knows(self, key: Key, resource_version: str) -> bool:
+        """Whether a job of this version is no news."""
         known = self.jobs.get(key)
-        return known is not None and known.metadata.resource_version == meta["resourceVersion"]
+        return known is not None and known.metadata.resource_version == resource_version
 
     def put_job(self, job: AgentJob) -> bool:
         """Whether this is news."""

@@ -9,7 +9,7 @@ from typing import Final
 from agentjob_api import names
 from agentjob_api.job import AgentJob
 from agentjob_kube.backoff import Backoff
-from agentjob_kube.client import Client
+from agentjob_kube.client import Client, Object
 from agentjob_kube.errors import ApiError
 from agentjob_kube.listwatch import Changed, ListWatch, Removed, Replaced, Selection
 from agentjob_kube.resources import AGENT_JOBS, PODS
@@ -79,11 +79,14 @@ class Watcher:
             async for page in pages:
                 listed = {names.Key(namespace, body["metadata"]["name"]): body for body in page.items}
                 present.update(listed)
-                news = {key: body for key, body in listed.items() if not self.store.knows(key, body["metadata"])}
-                jobs.extend(job for key, body in news.items() if (job := parse(key, body)) is not None)
+                news = (key for key, body in listed.items() if not self._knows(key, body))
+                jobs.extend(job for key in news if (job := parse(key, listed[key])) is not None)
                 version = page.version
         self._add(self.store.replace_jobs(namespace, jobs, present, int(version)))
         self._note_listed("jobs", namespace)
+
+    def _knows(self, key: names.Key, body: Object) -> bool:
+        return self.store.knows(key, body["metadata"]["resourceVersion"])
 
     def _add(self, keys: set[names.Key]) -> None:
         for key in sorted(keys):

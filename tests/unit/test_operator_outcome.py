@@ -33,7 +33,7 @@ def disrupted(reason: str) -> Note:
 
 
 BY_ITSELF = [
-    pytest.param(pod(agent=terminated(told())), JOB, Reason.COMPLETED, "", id="an agent with a result has completed"),
+    pytest.param(pod(agent=terminated(told())), JOB, Reason.COMPLETED, "left a result", id="an agent with a result has completed"),
     pytest.param(
         pod(agent=terminated(told(Reason.MAX_TURNS, message="10 turns"), code=1)), JOB, Reason.MAX_TURNS, "10 turns",
         id="an agent that failed says why itself",
