@@ -81,7 +81,7 @@ class Client:
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         while True:
             answer = await self._send(Request(path=kind.path(namespace), query=query))
-            yield Page(answer["items"], answer["metadata"]["resourceVersion"])
+            yield Page(answer.get("items") or [], answer["metadata"]["resourceVersion"])
             if not (token := answer["metadata"].get("continue")):
                 return
             query = {**query, "continue": token}

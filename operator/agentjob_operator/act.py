@@ -40,6 +40,10 @@ TAIL_BYTES: Final = (TAIL_LINES + 1) * lines.MAX_LINE
 log = logging.getLogger(__name__)
 
 
+class StatusNotKeptError(ApiError):
+    """A status came back another than it was written: deciding again at once would write it for ever."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Actor:
     """Writes to the cluster, and keeps the store up with its own writes."""
@@ -94,8 +98,13 @@ class Actor:
         written = AgentJob.model_validate(await self.client.replace_status(AGENT_JOBS, body))
         self.store.put_job(written)
         self.metrics.written(job, job.status, status)
-        if status.phase is not job.status.phase or status.phase.is_final:
+        if status.phase is not job.status.phase:
             _tell(job, status)
+        if written.status != status:
+            raise StatusNotKeptError(
+                f"AgentJob {job.key}: the API server did not keep the status as it was written;"
+                " bring the CustomResourceDefinition up to the operator's version"
+            )
 
     async def _refresh(self, key: Key) -> None:
         """Reads a job again that is not as it was, or no longer is."""

@@ -151,7 +151,7 @@ def _refused(world: World, job: AgentJob) -> Decision:
 
 def _cancel(world: World, job: AgentJob, pod: PodView, look_again: datetime | None) -> Decision:
     """An agent that works is told to stop, and heard to its end; one that does not is not waited for."""
-    if not isinstance(pod.agent, Running):
+    if pod.agent_started is None and job.status.start_time is None:
         return _write(job, status.lost(world, job, Reason.CANCELLED, "spec.cancel was set before the agent started."))
     if pod.stop_asked is not None or pod.deleting:
         return Decision(look_again=look_again)

@@ -39,6 +39,7 @@ async def operate(
     Raises:
         Exception: whatever one of the parts ended with. The process is then to end too, and to be started again.
     """
+    _listen(stopped)
     store, queue = Store(), WorkQueue()
     alarms = Alarms(queue.add, now)
     metrics = Metrics(lambda: store.jobs, lambda: len(queue))

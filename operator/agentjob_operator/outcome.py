@@ -44,7 +44,7 @@ def ending(pod: PodView, job: AgentJob, now: datetime) -> Ending | None:
     return Ending(
         cause=cause,
         told=told,
-        exit_code=end.exit_code if end else None,
+        exit_code=end.exit_code if end is not None and end is pod.agent else None,
         started=pod.agent_started,
         finished=end.finished if end else now,
     )

@@ -108,6 +108,7 @@ def view(pod: dict[str, Any]) -> PodView:
     labels: dict[str, str] = meta.get("labels") or {}
     attempt = labels.get(names.LABEL_ATTEMPT, "")
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    created = datetime.fromisoformat(meta["creationTimestamp"])
     scheduled, disrupted = conditions.get("PodScheduled", {}), conditions.get("DisruptionTarget", {})
     return PodView(
         namespace=meta["namespace"],
@@ -117,7 +118,7 @@ def view(pod: dict[str, Any]) -> PodView:
         job=labels.get(names.LABEL_JOB, ""),
         owner=_owner(meta),
         attempt=int(attempt) if attempt.isdecimal() else 0,
-        created=datetime.fromisoformat(meta["creationTimestamp"]),
+        created=created,
         deleting="deletionTimestamp" in meta,
         stop_asked=_time((meta.get("annotations") or {}).get(STOP_ANNOTATION)),
         node=spec.get("nodeName"),
@@ -126,8 +127,8 @@ def view(pod: dict[str, Any]) -> PodView:
         phase=status.get("phase", "Pending"),
         end=_note(status) if status.get("reason") else None,
         disruption=_note(disrupted) if disrupted.get("status") == "True" else None,
-        agent=_state(status.get("containerStatuses"), names.AGENT_CONTAINER),
-        workspace=_state(status.get("initContainerStatuses"), names.WORKSPACE_CONTAINER),
+        agent=_state(status.get("containerStatuses"), names.AGENT_CONTAINER, created),
+        workspace=_state(status.get("initContainerStatuses"), names.WORKSPACE_CONTAINER, created),
     )
 
 
@@ -138,26 +139,29 @@ def _owner(meta: dict[str, Any]) -> str | None:
     return None
 
 
-def _state(containers: list[dict[str, Any]] | None, name: str) -> ContainerState | None:
-    """The state of one container; None when the kubelet has not said anything about it, or lost sight of it."""
+def _state(containers: list[dict[str, Any]] | None, name: str, created: datetime) -> ContainerState | None:
+    """The state of one container; None when the kubelet has not said anything about it, or lost sight of it.
+
+    Where a kubelet leaves a time out, the Pod's creation stands in for it.
+    """
     state: dict[str, Any] = next((item["state"] for item in containers or () if item["name"] == name), {})
     if found := state.get("terminated"):
         # Made up by a kubelet that finds no trace of the container: it says nothing about the agent.
-        return None if found.get("reason") == "ContainerStatusUnknown" else _terminated(found)
+        return None if found.get("reason") == "ContainerStatusUnknown" else _terminated(found, created)
     if found := state.get("running"):
-        return Running(datetime.fromisoformat(found["startedAt"]))
+        return Running(_time(found.get("startedAt")) or created)
     if (found := state.get("waiting")) is not None:
         return Waiting(found.get("reason", ""), found.get("message", ""))
     return None
 
 
-def _terminated(state: dict[str, Any]) -> Terminated:
+def _terminated(state: dict[str, Any], created: datetime) -> Terminated:
     return Terminated(
         exit_code=state["exitCode"],
         reason=state.get("reason", ""),
         message=state.get("message", ""),
         started=_time(state.get("startedAt")),
-        finished=datetime.fromisoformat(state["finishedAt"]),
+        finished=_time(state.get("finishedAt")) or created,
     )
 
 
@@ -166,4 +170,6 @@ def _note(source: dict[str, Any]) -> Note:
 
 
 def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    """A time; None where there is none. A container that could not be started has "started" in 1970."""
+    time = datetime.fromisoformat(text) if text else None
+    return time if time is not None and time.timestamp() > 0 else None

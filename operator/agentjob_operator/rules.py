@@ -19,8 +19,9 @@ SETTLED_AFTER: Final = timedelta(seconds=5)
 """From a container's end until the Pod's status says why it was killed; the kubelet takes about 1.2 s."""
 STOPPED_AFTER: Final = GRACE + timedelta(seconds=30)
 """From asking an agent to stop until its Pod is taken for one whose kubelet no longer listens."""
-OVERDUE_AFTER: Final = timedelta(seconds=120)
-"""From the deadline, which the kubelet itself keeps, until its Pod is taken for one whose kubelet no longer listens."""
+OVERDUE_AFTER: Final = timedelta(minutes=10)
+"""From the deadline, which the kubelet itself keeps, until its Pod is taken for one whose kubelet no longer listens.
+Longer than clocks are apart."""
 READ_WITHIN: Final = timedelta(seconds=60)
 """From an agent's end: how long its log is asked for; then the cut text of the termination message has to do."""
 TRY_AGAIN_AFTER: Final = timedelta(seconds=30)
@@ -93,7 +94,9 @@ def deadline(pod: PodView, job: AgentJob) -> datetime:
     A kubelet ends it itself at its deadline; where there is none yet, the time counts from the Pod's creation.
     """
     limit = timedelta(seconds=job.spec.active_deadline_seconds)
-    return pod.created + limit if pod.node is None else (pod.started or pod.created) + limit + OVERDUE_AFTER
+    if pod.node is None:
+        return pod.created + limit
+    return max(pod.created, pod.started or pod.created) + limit + OVERDUE_AFTER
 
 
 def moments(pod: PodView, job: AgentJob) -> Iterator[datetime]:

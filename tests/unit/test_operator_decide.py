@@ -77,6 +77,10 @@ ACTIONS = [
         id="a cancelled job that runs is stopped",
     ),
     pytest.param(
+        world(job(RUNNING, cancel=True), pod()), [StopPod(pod())],
+        id="so is one whose agent the kubelet has lost sight of",
+    ),
+    pytest.param(
         world(job(DONE), ENDED, now=at(61 + 600)), [DeletePod(ENDED)], id="a finished Pod goes after its time to live"
     ),
     pytest.param(
@@ -299,7 +303,7 @@ def test_the_cut_answer_has_to_do_when(fields: dict[str, Any], seconds: float) -
     ("found", "seconds"),
     [
         pytest.param(world(job(), pod()), STALLED_AFTER.total_seconds(), id="a Pod that may turn out to be stalled"),
-        pytest.param(world(job(activeDeadlineSeconds=600), pod(), now=at(6)), 600 + 120, id="a Pod that may be late"),
+        pytest.param(world(job(activeDeadlineSeconds=600), pod(), now=at(6)), 600 + 600, id="a Pod that may be late"),
         pytest.param(world(job(activeDeadlineSeconds=600), unstarted(), now=at(6)), 600, id="a Pod without a node"),
         pytest.param(
             world(job(RUNNING, cancel=True), pod(agent=running(), stop_asked=at(10)), now=at(10)), 70,

@@ -68,6 +68,17 @@ def test_a_new_pod() -> None:
         pytest.param({"terminated": TERMINATED}, Terminated(1, "Error", "m", at(1), at(2)), id="has ended"),
         pytest.param({"terminated": {**TERMINATED, "reason": "ContainerStatusUnknown"}}, None, id="is out of sight"),
         pytest.param({}, None, id="is not spoken of"),
+        pytest.param(
+            {"terminated": {**TERMINATED, "reason": "StartError", "startedAt": "1970-01-01T00:00:00Z"}},
+            Terminated(1, "StartError", "m", None, at(2)),
+            id="could not be started, long ago",
+        ),
+        pytest.param(
+            {"terminated": {"exitCode": 1, "startedAt": None, "finishedAt": None}},
+            Terminated(1, "", "", None, at(0)),
+            id="has ended at no time",
+        ),
+        pytest.param({"running": {"startedAt": None}}, Running(at(0)), id="runs since no time"),
     ],
 )
 def test_its_container(state: dict[str, Any], expected: object) -> None:

@@ -159,7 +159,7 @@ def test_a_lost_attempt_is_closed_and_does_not_count_as_failed() -> None:
 def test_an_attempt_that_could_not_start_counts_as_failed() -> None:
     waits = job(stalled("ImagePull", "no such image"), activeDeadlineSeconds=600)
 
-    found = decide(world(waits, pod(), now=at(721))).status
+    found = decide(world(waits, pod(), now=at(1201))).status
 
     assert found is not None
     assert (found.attempt_count, found.failed_count, found.start_time) == (1, 1, None)

@@ -1,0 +1,250 @@
+"""What is done when the API server answers otherwise than was expected."""
+
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from agentjob_api.job import AgentJob
+from agentjob_api.names import Key
+from agentjob_api.phases import Phase
+from agentjob_kube.client import Client
+from agentjob_kube.errors import ApiError, Conflict, Forbidden, Gone, Invalid, NotFound, ServerError
+from agentjob_kube.transport import Request
+from agentjob_operator.act import Actor, StatusNotKeptError
+from agentjob_operator.metrics import Metrics
+from agentjob_operator.settings import RunnerSettings
+from agentjob_operator.store import Store
+from agentjob_operator.world import (
+    Action,
+    CreatePod,
+    Decision,
+    DeleteJob,
+    DeleteOrphan,
+    DeletePod,
+    ReadOutcome,
+    RecordEvent,
+    StopPod,
+)
+from worlds import KEY, UID, at, job, pod, running, world
+
+NOT_FOUND = NotFound("gone", status=404)
+CONFLICT = Conflict("another one", status=409)
+AWAY = ServerError("away", status=503)
+
+
+class Answers:
+    """A transport with one answer for each method; DELETE and PATCH answer as after success where none is given."""
+
+    def __init__(self, **answers: dict[str, Any] | ApiError) -> None:
+        self._answers = answers
+        self.requests: list[Request] = []
+
+    async def send(self, request: Request) -> bytes:
+        self.requests.append(request)
+        answer = self._answers.get(request.method, {"kind": "Status"})
+        if isinstance(answer, ApiError):
+            raise answer
+        return json.dumps(answer).encode()
+
+    async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
+        yield await self.send(request)
+
+
+def body(**meta: Any) -> dict[str, Any]:
+    """A Pod of the job as the API server sends it."""
+    owner = {"apiVersion": "agentjob.dev/v1alpha1", "kind": "AgentJob", "uid": UID, "controller": True}
+    return {
+        "metadata": {
+            "namespace": "ns",
+            "name": "fix-1",
+            "uid": "pod-uid",
+            "resourceVersion": "200",
+            "creationTimestamp": "2026-11-22T10:00:00Z",
+            "labels": {"agentjob.dev/job": "fix", "agentjob.dev/attempt": "1"},
+            "ownerReferences": [owner],
+            **meta,
+        },
+        "spec": {},
+    }
+
+
+def known() -> Store:
+    """A store that knows the job and its Pod."""
+    store = Store()
+    store.put_job(job())
+    store.put_pod(pod(agent=running()))
+    return store
+
+
+async def act(answers: Answers, *actions: Action, store: Store | None = None, of: AgentJob | None = None) -> Store:
+    """The store after these actions."""
+    store = store or known()
+    metrics = Metrics(lambda: store.jobs, lambda: 0)
+    runner = RunnerSettings.model_validate({"image": "r:1"})
+    actor = Actor(client=Client(answers), store=store, metrics=metrics, runner=runner, clock=lambda: at(5))
+    await actor.act(world(of or job()), Decision(actions=actions))
+    return store
+
+
+async def write(answers: Answers) -> Store:
+    """The store after the status was written as Running."""
+    store = known()
+    metrics = Metrics(lambda: store.jobs, lambda: 0)
+    runner = RunnerSettings.model_validate({"image": "r:1"})
+    actor = Actor(client=Client(answers), store=store, metrics=metrics, runner=runner, clock=lambda: at(5))
+    status = job().status.model_copy(update={"phase": Phase.RUNNING, "pod_name": "fix-1"})
+    await actor.act(world(job()), Decision(status=status, actions=(CreatePod(1),)))
+    return store
+
+
+def as_sent(of: AgentJob, **meta: Any) -> dict[str, Any]:
+    """A job as the API server sends it."""
+    sent = of.model_dump(mode="json", exclude_none=True)
+    return {**sent, "metadata": {**sent["metadata"], **meta}}
+
+
+def is_known(store: Store) -> bool:
+    return bool(store.pods(KEY))
+
+
+THE_POD = pod(agent=running())
+ANOTHER = body(uid="another", resourceVersion="300")
+
+
+@pytest.mark.parametrize("action", [DeletePod(THE_POD), StopPod(THE_POD)], ids=["delete", "stop"])
+async def test_a_pod_that_is_gone_is_forgotten(action: Action) -> None:
+    store = await act(Answers(DELETE=NOT_FOUND, PATCH=NOT_FOUND), action)
+
+    assert not is_known(store)
+
+
+@pytest.mark.parametrize("action", [DeletePod(THE_POD), StopPod(THE_POD)], ids=["delete", "stop"])
+@pytest.mark.parametrize("refusal", [CONFLICT, Invalid("metadata.uid: field is immutable", status=422)])
+async def test_another_pod_of_that_name_is_kept_in_its_place(action: Action, refusal: ApiError) -> None:
+    if isinstance(action, DeletePod):
+        refusal = CONFLICT  # a deletion names its precondition
+    store = await act(Answers(DELETE=refusal, PATCH=refusal, GET=ANOTHER), action)
+
+    assert [each.uid for each in store.pods(KEY)] == ["another"]
+
+
+@pytest.mark.parametrize("action", [DeletePod(THE_POD), StopPod(THE_POD)], ids=["delete", "stop"])
+async def test_a_pod_that_is_changing_is_tried_again_later_and_not_forgotten(action: Action) -> None:
+    store = known()
+
+    with pytest.raises(Conflict, match="ns/fix-1 is changing"):
+        await act(Answers(DELETE=CONFLICT, PATCH=CONFLICT, GET=body()), action, store=store)
+
+    assert is_known(store)
+
+
+async def test_a_pod_that_vanishes_meanwhile_is_forgotten() -> None:
+    assert not is_known(await act(Answers(DELETE=CONFLICT, GET=NOT_FOUND), DeletePod(THE_POD)))
+
+
+async def test_a_pod_we_deleted_is_on_its_way_out_until_the_watch_says_it_is_gone() -> None:
+    store = await act(Answers(), DeletePod(THE_POD))
+
+    assert [each.deleting for each in store.pods(KEY)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("answer", "deleted"),
+    [
+        pytest.param(NOT_FOUND, True, id="its job is gone"),
+        pytest.param(as_sent(job(), uid="another"), True, id="another job has the name"),
+        pytest.param(as_sent(job()), False, id="not when its job is there after all"),
+    ],
+)
+async def test_an_orphan_is_deleted_when(answer: dict[str, Any] | ApiError, deleted: bool) -> None:
+    answers = Answers(GET=answer)
+
+    await act(answers, DeleteOrphan(THE_POD), store=Store())
+
+    assert ("DELETE" in [request.method for request in answers.requests]) == deleted
+
+
+async def test_a_job_that_turns_out_to_be_there_is_known_from_then_on() -> None:
+    store = await act(Answers(GET=as_sent(job())), DeleteOrphan(THE_POD), store=Store())
+
+    assert store.jobs[KEY].metadata.uid == UID
+
+
+async def test_nothing_is_done_after_a_status_that_was_refused() -> None:
+    answers = Answers(PUT=CONFLICT, GET=as_sent(job(), resourceVersion="150", generation=2))
+
+    store = await write(answers)
+
+    assert [request.method for request in answers.requests] == ["PUT", "GET"]
+    assert store.jobs[KEY].metadata.generation == 2
+
+
+async def test_a_job_that_is_gone_when_its_status_is_written_is_forgotten() -> None:
+    store = await write(Answers(PUT=NOT_FOUND, GET=NOT_FOUND))
+
+    assert KEY not in store.jobs
+
+
+async def test_a_status_that_is_not_kept_as_it_was_written_is_not_written_for_ever() -> None:
+    pruned = as_sent(job(), resourceVersion="150")
+
+    with pytest.raises(StatusNotKeptError, match=r"ns/fix: .* bring the CustomResourceDefinition up"):
+        await write(Answers(PUT=pruned))
+
+
+@pytest.mark.parametrize("error", [Forbidden("no", status=403), AWAY])
+async def test_an_event_that_is_refused_is_let_go(error: ApiError) -> None:
+    await act(Answers(POST=error), RecordEvent("ImagePull", "none"))
+
+
+async def test_a_pod_that_could_not_be_created_is_created_later() -> None:
+    with pytest.raises(ServerError):
+        await act(Answers(POST=AWAY), CreatePod(1))
+
+
+async def test_a_job_too_large_for_its_pod_is_refused_without_asking() -> None:
+    answers = Answers()
+    large = job(prompt="x" * 131_072, workspace={"files": {f"f{n}": "x" * 65_536 for n in range(3)}})
+
+    store = await act(answers, CreatePod(1), of=large)
+
+    assert store.refusals[KEY].for_good
+    assert "promptFrom" in store.refusals[KEY].message
+    assert answers.requests == []
+
+
+@pytest.mark.parametrize("error", [NOT_FOUND, Invalid("container is waiting", status=400)])
+async def test_a_log_that_is_not_there_holds_no_outcome(error: ApiError) -> None:
+    store = await act(Answers(GET=error), ReadOutcome(THE_POD))
+
+    assert store.read == {"pod-uid": None}
+
+
+@pytest.mark.parametrize("error", [AWAY, Gone("x", status=410)])
+async def test_a_log_that_cannot_be_read_now_may_be_read_later(error: ApiError) -> None:
+    store = known()
+
+    with pytest.raises(type(error)):
+        await act(Answers(GET=error), ReadOutcome(THE_POD), store=store)
+
+    assert store.read == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "stays"),
+    [
+        pytest.param({"kind": "Status"}, False, id="it is gone"),
+        pytest.param(NOT_FOUND, False, id="it was gone"),
+        pytest.param(CONFLICT, False, id="another one has its name"),
+        pytest.param(
+            as_sent(job(), resourceVersion="150", deletionTimestamp="2026-11-22T10:01:00Z"), True,
+            id="a finalizer holds it",
+        ),
+    ],
+)  # fmt: skip
+async def test_a_job_whose_time_is_over_is_deleted(answer: dict[str, Any] | ApiError, stays: bool) -> None:
+    store = await act(Answers(DELETE=answer), DeleteJob())
+
+    assert (Key("ns", "fix") in store.jobs) == stays
