@@ -32,6 +32,7 @@ def page() -> str:
         _enum("Notices", Notice),
         _columns(),
         _names(),
+        _environment(),
         _values(),
         _metrics(),
     )
@@ -137,6 +138,24 @@ def _names() -> str:
     return f"## Names\n\nLabels, annotations, paths and variables of runner Pods.\n\n{table}"
 
 
+ENVIRONMENT = {
+    "HOME": "`/home/agent`, an emptyDir.",
+    "ANTHROPIC_BASE_URL": "The value `model.baseURL`, where it is set.",
+    "ANTHROPIC_API_KEY": "From the Secret of `model.apiKeySecret`, where it is set.",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1: Claude Code asks the model and nobody else.",
+    "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1: Claude Code tells the runner when it has nothing left to do.",
+    "CLAUDE_CODE_MAX_RETRIES": "4: repeats of a failed request to the model; `spec.runner.env` may set another number.",
+}
+"""The variables that every agent gets, with what they hold."""
+
+
+def _environment() -> str:
+    rows = ((f"`{name}`", doc) for name, doc in ENVIRONMENT.items())
+    table = tables.table(("variable", "value"), rows)
+    taken = "Taken out are a debugger's (`NODE_OPTIONS`, `VSCODE_INSPECTOR_OPTIONS`), the cluster's, and those of ours."
+    return f"## The agent's environment\n\nBeside `runner.env` and `spec.runner.env`. {taken}\n\n{table}"
+
+
 def _values() -> str:
     rows = (
         (f"`{field.path}`", _value_kind(field.schema), tables.default(field.schema), field.schema["description"])
@@ -152,7 +171,11 @@ def _metrics() -> str:
         for found in measures()
     )
     table = tables.table(("metric", "type", "labels", "meaning"), rows)
-    return f"## Metrics\n\nAt `/metrics` of the operator's Service, beside those of its process.\n\n{table}"
+    routes = (
+        "At `/metrics` of the operator's Service, beside those of its process. On the same port, `/healthz` answers while"
+        " the process lives, and `/readyz` with 503 until all jobs and Pods have been listed."
+    )
+    return f"## Metrics\n\n{routes}\n\n{table}"
 
 
 def _value_kind(schema: Schema) -> str:

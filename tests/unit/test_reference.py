@@ -1,5 +1,7 @@
 """docs/reference.md and the other generated files."""
 
+import inspect
+import re
 from enum import StrEnum
 from pathlib import Path
 
@@ -10,9 +12,13 @@ import reference
 import tables
 from agentjob_api import names, notices, phases, reasons, spec, status
 from agentjob_api.phases import ALLOWED, Phase
+from agentjob_operator import health, manifests
 from agentjob_operator.metrics import Metrics
+from agentjob_operator.settings import RunnerSettings
+from agentjob_runner import options
 from measures import measures
 from members import constant_docs, member_docs
+from worlds import job
 
 ENUMS = [
     value
@@ -70,6 +76,22 @@ def test_each_metric_of_the_operator_is_listed() -> None:
     families = Metrics(dict, lambda: 0.0).registry.collect()
     registered = {family.name for family in families if family.name.startswith("agentjob_")}
     assert {measure.name.removesuffix("_total") for measure in measures()} == registered
+
+
+def test_each_variable_of_the_agent_is_listed() -> None:
+    model = {"modelBaseURL": "http://model", "modelApiKeySecret": {"name": "model", "key": "key"}}
+    settings = RunnerSettings.model_validate({"image": "runner:1", **model})
+    [agent] = manifests.pod(job(), 1, settings)["spec"]["containers"]
+    given = {variable["name"] for variable in agent["env"]}
+
+    assert set(reference.ENVIRONMENT) == given | set(options.added({}))
+
+
+def test_each_route_of_the_operator_is_told() -> None:
+    page = reference.page()
+    routes = re.findall(r'web\.get\("(.+?)"', inspect.getsource(health))
+    assert routes
+    assert all(f"`{route}`" in page for route in routes)
 
 
 def test_a_metric_says_its_labels() -> None:
