@@ -172,8 +172,8 @@ def _metrics() -> str:
     )
     table = tables.table(("metric", "type", "labels", "meaning"), rows)
     routes = (
-        "At `/metrics` of the operator's Service, beside those of its process. On the same port, `/healthz` answers while"
-        " the process lives, and `/readyz` with 503 until all jobs and Pods have been listed."
+        "At `/metrics` of the operator's Service, beside those of its process. On the same port, `/healthz` answers"
+        " while the process lives, and `/readyz` with 503 until all jobs and Pods have been listed."
     )
     return f"## Metrics\n\n{routes}\n\n{table}"
 
