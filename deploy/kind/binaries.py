@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from deploy.kind import golang
@@ -13,7 +11,7 @@ from deploy.kind.engine import Engine
 
 
 def install(checkout: Checkout, engine: Engine) -> None:
-    """Have them there. A docker that can build joins them where another comes first on PATH."""
+    """Have them there, and with them a docker that can build: another one may come first on PATH."""
     checkout.binaries.mkdir(parents=True, exist_ok=True)
     for program in (golang.KIND, golang.KUBECTL, golang.HELM):
         _link(checkout.binaries / program.name, golang.built(program, Cache(checkout.cache)))

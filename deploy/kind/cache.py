@@ -4,54 +4,59 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-UNFINISHED = ".unfinished"
-"""Ends the name of what is being made. A kill leaves it behind; the next maker throws it away."""
+KEY_DIGITS = 12
 
 
 def digest(*inputs: str | Path) -> str:
-    """Twelve hex digits of a hash over texts, and over files and directories by name and content."""
+    """Twelve hex digits of a hash over texts, and over files and directories by name, mode and content."""
     whole = hashlib.sha256()
     for part in inputs:
         for label, content in _parts(part):
             whole.update(f"{label}\0{len(content)}\0".encode() + content)
-    return whole.hexdigest()[:12]
+    return whole.hexdigest()[:KEY_DIGITS]
 
 
 def _parts(part: str | Path) -> Iterable[tuple[str, bytes]]:
     if isinstance(part, str):
         return [("", part.encode())]
-    if part.is_dir():
-        files = sorted(path for path in part.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-        return [(str(path.relative_to(part)), path.read_bytes()) for path in files]
-    return [(part.name, part.read_bytes())]
+    files = sorted(path for path in part.rglob("*") if path.is_file()) if part.is_dir() else [part]
+    return [(f"{path.relative_to(part.parent)} {path.stat().st_mode & 0o100:o}", path.read_bytes()) for path in files]
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A directory of artefacts named `<name>-<key>`, each a file or a directory."""
+    """A directory of artefacts named `<name>-<key>`, each a file or a directory. One process at a time uses it."""
 
     root: Path
 
     def find(self, name: str, key: str) -> Path | None:
-        """The artefact if it is there; it is whole, because it got its name last."""
+        """The artefact if it is there; then it is whole, because it got its name last."""
         path = self.root / f"{name}-{key}"
         return path if path.exists() else None
 
     def make(self, name: str, key: str, build: Callable[[Path], None]) -> Path:
-        """Let `build` fill the path it is given and keep that as the artefact, in place of older ones of this name."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        unfinished = self.root / f"{name}{UNFINISHED}"
-        remove(unfinished)
-        build(unfinished)
-        path = self.root / f"{name}-{key}"
-        for older in self.root.glob(f"{name}-{'?' * len(key)}"):
-            remove(older)
-        unfinished.rename(path)
-        return path
+        """Let `build` write the path it is given, and keep that as the artefact in place of older ones of this name."""
+        with self.scratch(name) as directory:
+            build(directory / name)
+            for older in self.root.glob(f"{name}-{'?' * KEY_DIGITS}"):
+                remove(older)
+            return (directory / name).rename(self.root / f"{name}-{key}")
+
+    @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """An empty directory to work in, gone afterwards. What a killed process left in it is gone before."""
+        directory = self.root / f"{name}.unfinished"
+        remove(directory)
+        directory.mkdir(parents=True)
+        try:
+            yield directory
+        finally:
+            remove(directory)
 
 
 def remove(path: Path) -> None:

@@ -1,7 +1,7 @@
 """A kind cluster to try and test on, brought up from whatever the machine has.
 
     python3 deploy/kind/cluster.py up [--nodes N]    .cluster/kubeconfig and .cluster/bin/{kind,kubectl,helm}
-    python3 deploy/kind/cluster.py down [--purge]    nothing is left but the caches in .cluster/; with --purge nothing at all
+    python3 deploy/kind/cluster.py down [--purge]    leaves only the caches in .cluster/; with --purge not even those
     python3 deploy/kind/cluster.py load IMAGE...     images of the engine into all nodes
     python3 deploy/kind/cluster.py env               `export` lines: eval "$(python3 deploy/kind/cluster.py env)"
     python3 deploy/kind/cluster.py base              the name of the image for `docker build --build-arg BASE=...`
@@ -19,34 +19,37 @@ import fcntl
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[0] = str(ROOT)  # this file is run by its path, before anything is installed
+if not __package__:  # run by its path, before anything is installed
+    sys.path[0] = str(ROOT)
 
-from deploy.kind import base_image, binaries, engine, node_image, private_engine  # noqa: E402
-from deploy.kind.cache import remove  # noqa: E402
-from deploy.kind.checkout import Checkout  # noqa: E402
-from deploy.kind.errors import ClusterError  # noqa: E402
-from deploy.kind.nodes import Nodes  # noqa: E402
+from deploy.kind import base_image, binaries, engine, node_image, private_engine
+from deploy.kind.cache import remove
+from deploy.kind.checkout import Checkout
+from deploy.kind.errors import ClusterError
+from deploy.kind.nodes import Nodes
 from deploy.kind.steps import STEPS
 
-STOCK_NODE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
-"""kind 0.33's own default (pkg/apis/config/defaults/image.go)."""
+LOCK_SECONDS = 2700
+"""The longest that another one may take: everything from nothing, and the project's images after it."""
 
 
 def up(checkout: Checkout, nodes: int | None) -> None:
     """Have a cluster that answers. What is there and as wanted is left alone."""
     running = engine.ensure(checkout)
     binaries.install(checkout, running)
-    image = node_image.ensure(checkout, running, STOCK_NODE)
+    image = node_image.ensure(checkout, running)
     cluster = Nodes(checkout, running)
     if cluster.are_up(image, nodes):
         STEPS.note(f"The cluster {checkout.name} is up")
-        return
-    cluster.create(image, nodes or 1)
+    else:
+        cluster.create(image, nodes or 1)
 
 
 def down(checkout: Checkout, *, purge: bool) -> None:
@@ -62,8 +65,7 @@ def down(checkout: Checkout, *, purge: bool) -> None:
 
 def load(checkout: Checkout, images: list[str]) -> None:
     """Have images of the engine in all nodes."""
-    cluster = Nodes(checkout, _running(checkout))
-    cluster.load(images)
+    Nodes(checkout, _running(checkout)).load(images)
 
 
 def environment(checkout: Checkout, running: engine.Engine) -> dict[str, str]:
@@ -95,12 +97,22 @@ def alone(checkout: Checkout) -> Iterator[None]:
     """Hold the checkout's lock: two at once would build the same things in the same places."""
     checkout.state.mkdir(exist_ok=True)
     with (checkout.state / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            STEPS.note("Waiting for another deploy/kind/cluster.py of this checkout to end")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _takes(lock):
+            STEPS.note("Waiting for another command on this checkout's cluster to end")
+            deadline = time.monotonic() + LOCK_SECONDS
+            while not _takes(lock):
+                if time.monotonic() > deadline:
+                    raise ClusterError(f"{lock.name} is still held after {LOCK_SECONDS} s by another command; end that")
+                time.sleep(0.2)
         yield
+
+
+def _takes(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def arguments() -> argparse.Namespace:
@@ -118,19 +130,17 @@ def arguments() -> argparse.Namespace:
 
 def run(asked: argparse.Namespace, checkout: Checkout) -> None:
     """Do what was asked."""
-    if asked.command == "env":
+    if asked.command == "env":  # only looks
         env(checkout)
         return
+    actions: dict[str, Callable[[], None]] = {
+        "up": lambda: up(checkout, asked.nodes),
+        "down": lambda: down(checkout, purge=asked.purge),
+        "load": lambda: load(checkout, asked.images),
+        "base": lambda: base(checkout),
+    }
     with alone(checkout):
-        match asked.command:
-            case "up":
-                up(checkout, asked.nodes)
-            case "down":
-                down(checkout, purge=asked.purge)
-            case "load":
-                load(checkout, asked.images)
-            case "base":
-                base(checkout)
+        actions[asked.command]()
 
 
 def main() -> int:

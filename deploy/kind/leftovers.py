@@ -34,13 +34,15 @@ class Supervisor:
 
 def supervisors() -> list[Supervisor]:
     """Of all checkouts' private engines on this machine."""
+    if not PROCESSES.is_dir():  # no Linux, no private engine
+        return []
     found = (supervisor(int(path.name), _arguments(path)) for path in PROCESSES.iterdir() if path.name.isdigit())
     return [one for one in found if one is not None]
 
 
 def supervisor(pid: int, arguments: list[str]) -> Supervisor | None:
-    """The process as an engine's supervisor, if its command line is `unshare … engine.sh /agentjob-<ident> <directory> …`."""
-    if not arguments or os.path.basename(arguments[0]) != "unshare":
+    """An engine's supervisor, if the command line is `unshare … engine.sh /agentjob-<ident> <directory> …`."""
+    if not arguments or Path(arguments[0]).name != "unshare":
         return None
     for script, group, directory in zip(arguments, arguments[1:], arguments[2:], strict=False):
         ident = ident_of(group.removeprefix("/"))

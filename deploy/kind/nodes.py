@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.kind import node_image
 from deploy.kind.checkout import Checkout
 from deploy.kind.command import Program
 from deploy.kind.engine import Engine
 from deploy.kind.errors import ClusterError, CommandFailed
 from deploy.kind.steps import STEPS
+from deploy.kind.transfer import pour
 
 CREATE_SECONDS = 300
 READY_SECONDS = 120
-"""For the node, the default ServiceAccount and CoreDNS, each."""
+"""For the nodes, the default ServiceAccount and CoreDNS, each."""
+LOAD_SECONDS = 600
 ANSWER_SECONDS = 20
-"""For the API server of a cluster that was made earlier; after a restart of the engine it needs this long."""
+"""For the API server of a cluster that was made earlier; after a restart of its engine it needs as long."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Nodes:
     def are_up(self, image: str, count: int | None) -> bool:
         """Whether the cluster is there as wanted and answers; `count` None takes any number of nodes."""
         names = self.names()
-        if not names or not self.checkout.kubeconfig.exists() or count not in (None, len(names)):
+        if not names or not self.checkout.kubeconfig.exists() or count not in {None, len(names)}:
             return False
         made_from = self.engine.docker("inspect", "--format", "{{.Config.Image}}", *names).split()
         return set(made_from) == {image} and self._answers()
@@ -48,13 +51,13 @@ class Nodes:
         unfinished.unlink(missing_ok=True)
         with STEPS.step(f"Create the cluster {self.checkout.name}, {count} node{'s' if count > 1 else ''}"):
             self._make_network()
-            self._kind("create", "cluster", "--image", image, "--kubeconfig", unfinished, "--config", "-", stdin=configuration(count))
+            wanted = configuration(count, own_image=node_image.is_own(image))
+            self._kind("create", "cluster", "--image", image, "--kubeconfig", unfinished, "--config=-", stdin=wanted)
             self._kubectl(unfinished, "wait", "--for=condition=Ready", "node", "--all", f"--timeout={READY_SECONDS}s")
         with STEPS.step("Wait for its first ServiceAccount and for CoreDNS"):
             self._wait_for_account(unfinished)
-            self._kubectl(
-                unfinished, "rollout", "status", "--namespace=kube-system", "deployment/coredns", f"--timeout={READY_SECONDS}s"
-            )  # fmt: skip
+            dns = ["--namespace=kube-system", "deployment/coredns", f"--timeout={READY_SECONDS}s"]
+            self._kubectl(unfinished, "rollout", "status", *dns)
         unfinished.rename(self.checkout.kubeconfig)
 
     def delete(self) -> None:
@@ -62,27 +65,28 @@ class Nodes:
         self.checkout.kubeconfig.unlink(missing_ok=True)
         names = self.names()
         networks = self.engine.docker("network", "ls", "--quiet", "--filter", f"name=^{self.checkout.name}$").split()
-        if names or networks:
-            with STEPS.step(f"Delete the cluster {self.checkout.name}"):
-                if names:
-                    self.engine.docker("rm", "--force", "--volumes", *names, timeout=120)
-                if networks:
-                    self.engine.docker("network", "rm", *networks)
+        if not names and not networks:
+            return
+        with STEPS.step(f"Delete the cluster {self.checkout.name}"):
+            if names:
+                self.engine.docker("rm", "--force", "--volumes", *names, timeout=120)
+            if networks:
+                self.engine.docker("network", "rm", *networks)
 
     def load(self, images: list[str]) -> None:
-        """Have these images of the engine in every node."""
-        for image in images:
-            wanted = self.engine.docker("image", "inspect", "--format", "{{.Id}}", image).strip()
-            lacking = [name for name in self.names() if self._image_id(name, image) != wanted]
-            if lacking:
-                with STEPS.step(f"Load {image}"):
-                    for name in lacking:
-                        self._send(image, name)
+        """Have these images of the engine in every node; a node that lacks any gets all that some node lacks."""
+        wanted = {image: self._image_id(image) for image in images}
+        lacking = {name: lacks(wanted, self._images(name)) for name in self.names()}
+        missing = [image for image in wanted if any(image in each for each in lacking.values())]
+        if missing:
+            with STEPS.step(f"Load {', '.join(missing)}"):
+                self._send(missing, [name for name, some in lacking.items() if some])
 
     def _kind(self, *words: str | Path, stdin: str) -> None:
         network = {"KIND_EXPERIMENTAL_DOCKER_NETWORK": self.checkout.name}
-        kind = Program(environment={**self.engine.environment, **network})
-        kind.run(self.checkout.binaries / "kind", *words, "--name", self.checkout.name, timeout=CREATE_SECONDS, stdin=stdin)
+        program = Program(environment={**self.engine.environment, **network})
+        name = ["--name", self.checkout.name]
+        program.run(self.checkout.binaries / "kind", *words, *name, timeout=CREATE_SECONDS, stdin=stdin)
 
     def _kubectl(self, kubeconfig: Path, *words: str) -> str:
         program = self.checkout.binaries / "kubectl"
@@ -108,34 +112,51 @@ class Nodes:
             time.sleep(0.2)
 
     def _make_network(self) -> None:
-        """A network of the cluster's own. In a private engine its bridge is named, so that it can be told (leftovers.py)."""
+        """The nodes' own network. In a private engine its bridge has our name, by which leftovers.py tells it."""
         bridge = ["--opt", f"com.docker.network.bridge.name={self.checkout.bridge}"] if self.engine.private else []
         self.engine.docker("network", "create", "--driver=bridge", *bridge, self.checkout.name)
 
-    def _image_id(self, node: str, image: str) -> str | None:
-        try:
-            found = self.engine.docker("exec", node, "crictl", "inspecti", "--output=json", image)
-        except CommandFailed:
-            return None
-        identity: str = json.loads(found)["status"]["id"]
-        return identity
+    def _image_id(self, image: str) -> str:
+        return self.engine.docker("image", "inspect", "--format", "{{.Id}}", image).strip()
 
-    def _send(self, image: str, node: str) -> None:
-        """`docker save` into the node's containerd."""
-        importing = ["ctr", "--namespace=k8s.io", "images", "import", "--all-platforms", "--digests", "--snapshotter=overlayfs", "-"]
-        variables = self.engine.program.variables()
-        with subprocess.Popen([self.engine.client, "save", image], stdout=subprocess.PIPE, env=variables) as save:
-            try:
-                self.engine.program.run(
-                    self.engine.client, "exec", "--interactive", "--privileged", node, *importing, timeout=300, stdin=save.stdout
-                )  # fmt: skip
-            finally:
-                save.kill()
+    def _images(self, node: str) -> dict[str, str]:
+        """The ids of a node's images by full name."""
+        listed = json.loads(self.engine.docker("exec", node, "crictl", "images", "--output=json"))
+        return {name: image["id"] for image in listed["images"] for name in image["repoTags"] or ()}
+
+    def _send(self, images: list[str], nodes: list[str]) -> None:
+        """Out of the engine in one piece, so that layers which images share go once, and into all nodes at once."""
+        docker = self.engine.client
+        take = ["ctr", "--namespace=k8s.io", "images", "import", "--all-platforms", "--digests", "-"]
+        into = [[docker, "exec", "--interactive", "--privileged", node, *take] for node in nodes]
+        pour([docker, "save", *images], into, self.engine.program.variables(), LOAD_SECONDS)
 
 
-def configuration(count: int) -> str:
-    """kind's own, in JSON: one control plane, the others workers."""
+def lacks(wanted: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
+    """Which of the images, by short name and id, a node does not have; it knows them by full name."""
+    return [image for image, identity in wanted.items() if present.get(full_name(image)) != identity]
+
+
+def full_name(image: str) -> str:
+    """An image's name as containerd keeps it: `operator:1` is `docker.io/library/operator:1`."""
+    first, slash, _ = image.partition("/")
+    if not slash:
+        return f"docker.io/library/{image}"
+    has_host = "." in first or ":" in first or first == "localhost"
+    return image if has_host else f"docker.io/{image}"
+
+
+def configuration(count: int, *, own_image: bool) -> str:
+    """What kind is to make, in JSON: one control plane, the others workers.
+
+    Our own image brings changes to what kubeadm writes, in /kind/patches.
+    """
     roles = ["control-plane"] + ["worker"] * (count - 1)
-    return json.dumps(
-        {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [{"role": role} for role in roles]}
-    )  # fmt: skip
+    patch = {"kind": "InitConfiguration", "patches": {"directory": "/kind/patches"}}
+    cluster = {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "nodes": [{"role": role} for role in roles],
+        "kubeadmConfigPatches": [json.dumps(patch)] if own_image else [],
+    }
+    return json.dumps(cluster)

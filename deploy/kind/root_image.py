@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deploy.kind import debian
-from deploy.kind.cache import UNFINISHED, Cache, digest, remove
+from deploy.kind.cache import Cache, digest
 from deploy.kind.engine import Engine
 from deploy.kind.steps import STEPS
 
@@ -15,12 +15,8 @@ def ensure(cache: Cache, engine: Engine, repository: str, packages: Sequence[str
     name = f"{repository}:{digest(debian.SUITE, *debian.UNREAD, *packages)}"
     if engine.has_image(name):
         return name
-    with STEPS.step(f"Debian {debian.SUITE} for {repository}"):
-        cache.root.mkdir(parents=True, exist_ok=True)
-        tar = cache.root / f"{repository}{UNFINISHED}.tar"
-        try:
-            debian.write_root(tar, packages)
-            engine.docker("import", tar, name, timeout=300)
-        finally:
-            remove(tar)
+    with STEPS.step(f"Debian {debian.SUITE} for {repository}"), cache.scratch(repository) as directory:
+        tar = directory / "root.tar"
+        debian.write_root(tar, packages)
+        engine.docker("import", tar, name, timeout=300)
     return name

@@ -26,8 +26,7 @@ blob() {
 
 tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$layer" -cf /tmp/layer.tar .
 diff=$(sha256sum < /tmp/layer.tar | cut -d' ' -f1)
-pigz -1 --no-name < /tmp/layer.tar > /tmp/layer.tar.gz
-layer_blob=$(blob /tmp/layer.tar.gz)
+layer_blob=$(blob /tmp/layer.tar)
 
 # image ENTRYPOINT: store an image of the layer, print the descriptor of its manifest
 image() {
@@ -39,7 +38,7 @@ EOF
   cat > /tmp/manifest <<EOF
 {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
  "config": {"mediaType": "application/vnd.oci.image.config.v1+json", $(blob /tmp/config)},
- "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", $layer_blob}]}
+ "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", $layer_blob}]}
 EOF
   printf '"mediaType": "application/vnd.oci.image.manifest.v1+json", %s' "$(blob /tmp/manifest)"
 }
@@ -71,6 +70,6 @@ EOF
 containerd --config /tmp/containerd.toml > /tmp/containerd.log 2>&1 &
 for _ in $(seq 50); do ctr -a /tmp/containerd.sock version > /dev/null 2>&1 && break; sleep 0.1; done
 tar -C "$store" -cf - . | ctr -a /tmp/containerd.sock -n k8s.io images import \
-  --label=io.cri-containerd.pinned=pinned --all-platforms --no-unpack --digests - || { cat /tmp/containerd.log; exit 1; }
+  --label=io.cri-containerd.pinned=pinned --all-platforms --no-unpack - || { cat /tmp/containerd.log; exit 1; }
 kill %1 && wait %1 || true
 rm -rf /tmp/*

@@ -8,7 +8,10 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -16,21 +19,25 @@ import (
 	"sigs.k8s.io/kube-network-policies/pkg/networkpolicy"
 )
 
+const (
+	credentials = "/etc/kubernetes/kubelet.conf"
+	names       = "/run/pod-names"
+	queue       = 100
+)
+
 func main() {
-	kubeconfig := flag.String("kubeconfig", "/etc/kubernetes/kubelet.conf", "credentials of the node")
-	queue := flag.Int("queue", 100, "number of the netfilter queue to decide on")
 	klog.InitFlags(nil)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *kubeconfig, *queue); err != nil {
+	if err := run(ctx); err != nil {
 		klog.ErrorS(err, "netpol ends")
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, kubeconfig string, queue int) error {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+func run(ctx context.Context) error {
+	config, err := clientcmd.BuildConfigFromFlags("", credentials)
 	if err != nil {
 		return err
 	}
@@ -38,13 +45,25 @@ func run(ctx context.Context, kubeconfig string, queue int) error {
 	if err != nil {
 		return err
 	}
+	if err := wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, mayRead(client)); err != nil {
+		return err
+	}
 	watched := informers.NewSharedInformerFactory(client, 0)
 	controller, err := networkpolicy.NewController(client,
-		watched.Networking().V1().NetworkPolicies(), watched.Core().V1().Namespaces(), watched.Core().V1().Pods(),
+		watched.Networking().V1().NetworkPolicies(), watched.Core().V1().Namespaces(), namedPods{watched.Core().V1().Pods(), names},
 		nil, nil, nil, nil, networkpolicy.Config{QueueID: queue})
 	if err != nil {
 		return err
 	}
 	watched.Start(ctx.Done())
 	return controller.Run(ctx)
+}
+
+// mayRead tells whether the API server is there and this node may read policies. Informers that start before fall back to
+// trying every few seconds, and all Pods' traffic waits for them.
+func mayRead(client kubernetes.Interface) wait.ConditionWithContextFunc {
+	return func(ctx context.Context) (bool, error) {
+		_, err := client.NetworkingV1().NetworkPolicies("").List(ctx, metav1.ListOptions{Limit: 1})
+		return err == nil, nil
+	}
 }

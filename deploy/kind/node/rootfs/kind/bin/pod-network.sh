@@ -1,6 +1,6 @@
 #!/bin/bash
-# The network of this node's Pods: an address range, routes to the other nodes' ranges, NetworkPolicy before everything,
-# and no way out. The node with the address A.B.C.N has the Pods of 10.244.N.0/24; the nodes' own network is a /24.
+# The network of this node's Pods: an address range, routes to the other nodes' ranges, no way out, and NetworkPolicy
+# before everything. The node with the address A.B.C.N has the Pods of 10.244.N.0/24; the nodes' own network is a /24.
 set -euo pipefail
 pods=10.244
 queue=100
@@ -12,23 +12,33 @@ cat > /etc/cni/net.d/10-pods.conflist <<EOF
   {"type": "ptp", "ipMasq": false, "ipam": {
     "type": "host-local", "dataDir": "/run/pod-addresses",
     "ranges": [[{"subnet": "$pods.$number.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
-  {"type": "portmap", "capabilities": {"portMappings": true}}]}
+  {"type": "portmap", "capabilities": {"portMappings": true}},
+  {"type": "pod-name"}]}
 EOF
-
 sysctl -qw net.ipv4.ip_forward=1
+
+# Sealed: what is neither Pod nor Service nor on the nodes' own network leads into a cable whose other end nobody holds,
+# and is told "no route to host" at once. Otherwise a Service address without endpoints, or a Pod's request to anywhere,
+# would be answered by whatever is outside. An unreachable route would do, but the kernel tells so only once a second.
+ip link add sealed type veth peer name nobody
+ip link set sealed up
+ip link set nobody up
+ip route replace default dev sealed
+sysctl -qw net.ipv4.icmp_ratemask=0
+for chain in FORWARD OUTPUT; do
+  iptables -A $chain -o sealed -p udp -j REJECT --reject-with icmp-port-unreachable    # the one that UDP listens to
+  iptables -A $chain -o sealed -j REJECT --reject-with icmp-host-unreachable
+done
+# Docker's name server, which kind lets Pods use too, would ask outside on their behalf.
+iptables -t nat -F PREROUTING
+
 for other in $(seq 1 254); do
   if [ "$other" = "$number" ]; then
-    echo "route replace unreachable $pods.$other.0/24"       # a Pod that is gone: an answer at once
+    echo "route replace $pods.$other.0/24 dev sealed"     # a Pod that is gone; those that are there have their own routes
   else
     echo "route replace $pods.$other.0/24 via ${address%.*}.$other dev eth0"
   fi
 done | ip -batch -
-
-# Sealed: what is neither Pod, Service nor on the nodes' own network gets "no route to host" at once. Else a Service
-# address without endpoints, or a Pod's request to anywhere, would be answered by whatever is outside.
-ip route del default
-ip route add unreachable default
-
 # Other containers on the nodes' network know no Pods: they see the node.
 iptables -t nat -A POSTROUTING -s $pods.0.0/16 ! -d $pods.0.0/16 -o eth0 -j MASQUERADE
 
