@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from agentjob_api import lines
@@ -126,15 +127,17 @@ def finished(stack: Stack) -> dict[str, Any]:
 def report(status: Mapping[str, Any]) -> None:
     """The outcome, and what to try next."""
     usage, result = status.get("usage", {}), status.get("result", {})
-    tokens = f"{usage.get('inputTokens', 0)} in, {usage.get('outputTokens', 0)} out"
+    tokens = (
+        f"{usage.get('inputTokens', 0):,} in, {usage.get('outputTokens', 0):,} out; the cache gave"
+        f" {usage.get('cacheReadInputTokens', 0):,} and took {usage.get('cacheCreationInputTokens', 0):,}"
+    )
     rows = {
         "phase": status.get("phase"),
         "result": result.get("text") or status.get("failure", {}).get("message"),
         "turns": result.get("numTurns"),
         "tokens": tokens,
         "cost": f"${status.get('costUSD', '0')}",
-        "started": status.get("startTime"),
-        "ended": status.get("completionTime"),
+        "duration": f"{seconds(status):.0f} s",
     }
     print()
     for name, value in rows.items():
@@ -142,14 +145,22 @@ def report(status: Mapping[str, Any]) -> None:
     print(NEXT)
 
 
+def seconds(status: Mapping[str, Any]) -> float:
+    """From the agent's start to its end; 0 when it never started."""
+    if "startTime" not in status:
+        return 0.0
+    begun, ended = (datetime.fromisoformat(status[name]) for name in ("startTime", "completionTime"))
+    return (ended - begun).total_seconds()
+
+
 NEXT = f"""
 What to try next:
-  eval "$(python3 deploy/kind/cluster.py env)"        # kubectl, helm and docker of this cluster
+  eval "$(python3 deploy/kind/cluster.py env)"     # kubectl, helm and docker of this cluster
   kubectl get agentjobs -n {NAMESPACE} -o wide
   kubectl describe agentjob {JOB} -n {NAMESPACE}
-  kubectl logs -n {NAMESPACE} {JOB}-1                 # every message, one JSON object a line
+  kubectl logs -n {NAMESPACE} {JOB}-1      # every message, one JSON object a line
   kubectl explain agentjob.spec --recursive
-  make demo-clean                                      # take everything away again"""
+  make demo-clean                                  # take everything away again"""
 
 
 if __name__ == "__main__":
