@@ -15,7 +15,7 @@ from typing import Any
 from deploy.kind import base_image, binaries, cluster, engine
 from deploy.kind.checkout import Checkout
 from deploy.kind.command import Program
-from deploy.kind.errors import ClusterError
+from deploy.kind.errors import ClusterError, CommandFailed
 from deploy.kind.nodes import Nodes
 from deploy.kind.steps import STEPS
 
@@ -135,10 +135,17 @@ def current_stack() -> Stack:
         ClusterError: there is no such context, no registry to push to, or the answer was no.
     """
     checkout = Checkout(ROOT)
-    context = Program().run("kubectl", "config", "current-context", timeout=30).strip()
+    try:
+        context = Program().run("kubectl", "config", "current-context", timeout=30).strip()
+    except CommandFailed as error:
+        raise ClusterError(
+            "CLUSTER=current: set kubectl to a context first (kubectl config use-context NAME)"
+        ) from error
     registry = os.environ.get("REGISTRY")
     if not registry:
-        raise ClusterError("REGISTRY is not set: name the host/path to push images to, from which the cluster can pull")
+        raise ClusterError(
+            f"REGISTRY is not set: name the host/path from which {context!r} can pull the images pushed to it"
+        )
     _ask(f"Install the demo into the context {context!r}, and push its images to {registry}?")
     with cluster.alone(checkout):
         docker = engine.ensure(checkout)
