@@ -8,6 +8,7 @@ from deploy.kind.checkout import Checkout
 from deploy.kind.engine import Engine
 
 STOCK = "python:3.11-slim-bookworm"
+REPOSITORY = "agentjob-base"
 
 PACKAGES = (
     "python3", "python3-venv", "ca-certificates", "git", "tini",
@@ -18,6 +19,6 @@ PACKAGES = (
 
 def ensure(checkout: Checkout, engine: Engine) -> str:
     """Have the image in the engine and return its name: Python's own where it can be pulled, else a Debian root."""
-    if engine.pulls(STOCK):
+    if not engine.has_image(root_image.name_of(REPOSITORY, PACKAGES)) and engine.pulls(STOCK):
         return STOCK
-    return root_image.ensure(Cache(checkout.cache), engine, "agentjob-base", PACKAGES)
+    return root_image.ensure(Cache(checkout.cache), engine, REPOSITORY, PACKAGES)

@@ -35,11 +35,12 @@ ONLY_IN_PODS = {"etcd", "pause", "coredns"}
 
 def ensure(checkout: Checkout, engine: Engine) -> str:
     """Have the image in the engine and return its name: kind's where it can be pulled, else our own."""
+    name = own_name()
+    if engine.has_image(name):  # built when no registry gave kind's; do not ask again
+        return name
     if engine.pulls(STOCK):
         return STOCK
-    name = own_name()
-    if not engine.has_image(name):
-        _build(Cache(checkout.cache), engine, name)
+    _build(Cache(checkout.cache), engine, name)
     return name
 
 

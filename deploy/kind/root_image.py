@@ -10,9 +10,14 @@ from deploy.kind.engine import Engine
 from deploy.kind.steps import STEPS
 
 
+def name_of(repository: str, packages: Sequence[str]) -> str:
+    """The image's name, with the hash of what it is made from."""
+    return f"{repository}:{digest(debian.SUITE, *debian.UNREAD, *packages)}"
+
+
 def ensure(cache: Cache, engine: Engine, repository: str, packages: Sequence[str]) -> str:
-    """Have a root with these packages in the engine; the image's name carries the hash of what it is made from."""
-    name = f"{repository}:{digest(debian.SUITE, *debian.UNREAD, *packages)}"
+    """Have a root with these packages in the engine and return the image's name."""
+    name = name_of(repository, packages)
     if engine.has_image(name):
         return name
     with STEPS.step(f"Debian {debian.SUITE} for {repository}"), cache.scratch(repository) as directory:
