@@ -52,7 +52,7 @@ async def operate(
             store=store,
             queue=queue,
             alarms=alarms,
-            actor=actor,
+            act=actor.act,
             metrics=metrics,
             pod_ttl=timedelta(seconds=settings.pod_ttl_seconds),
             clock=now,

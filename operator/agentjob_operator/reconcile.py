@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,12 +10,12 @@ from typing import Final
 from agentjob_api.names import Key
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.errors import ApiError
-from agentjob_operator.act import Actor
 from agentjob_operator.decide import decide
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.observe import observe
 from agentjob_operator.store import Store
 from agentjob_operator.work import Alarms, WorkQueue
+from agentjob_operator.world import Decision, World
 
 RETRY: Final = Backoff(first=0.2, most=60.0)
 """Of a job that could not be acted on: each job waits for itself, and the others do not wait for it."""
@@ -29,7 +29,7 @@ class Reconciler:
     store: Store
     queue: WorkQueue
     alarms: Alarms
-    actor: Actor
+    act: Callable[[World, Decision], Awaitable[None]]
     metrics: Metrics
     pod_ttl: timedelta
     clock: Callable[[], datetime]
@@ -59,7 +59,7 @@ class Reconciler:
         decision = decide(world)
         self.alarms.set(key, decision.look_again)
         if decision.status is not None or decision.actions:
-            await self.actor.act(world, decision)
+            await self.act(world, decision)
             self.queue.add(key)
 
     def _failed(self, key: Key, error: Exception, at_least: float) -> None:

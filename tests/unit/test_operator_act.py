@@ -140,6 +140,21 @@ async def test_a_pod_that_is_changing_is_tried_again_later_and_not_forgotten(act
     assert is_known(store)
 
 
+async def test_a_deletion_names_the_one_pod_that_is_meant_and_waits_for_nothing() -> None:
+    answers = Answers()
+
+    await act(answers, DeletePod(THE_POD))
+
+    (request,) = answers.requests
+    assert request.path == "/api/v1/namespaces/ns/pods/fix-1"
+    assert json.loads(request.body or b"") == {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": "pod-uid"},
+        "propagationPolicy": "Background",
+    }
+
+
 async def test_a_pod_that_vanishes_meanwhile_is_forgotten() -> None:
     assert not is_known(await act(Answers(DELETE=CONFLICT, GET=NOT_FOUND), DeletePod(THE_POD)))
 

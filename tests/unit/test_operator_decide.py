@@ -49,6 +49,9 @@ NOTHING = [
     pytest.param(
         world(job(RUNNING), pod(agent=terminated(code=137)), now=at(62)), id="an agent killed, by whom is open"
     ),
+    pytest.param(
+        world(job(stalled("ImagePull", "x")), pod(agent=terminated(code=137)), now=at(62)), id="one that had stalled"
+    ),
     pytest.param(world(job(RUNNING, cancel=True), pod(agent=running(), stop_asked=at(5))), id="an agent told to stop"),
     pytest.param(world(job(RUNNING, cancel=True), pod(agent=running(), deleting=True)), id="an agent being deleted"),
     pytest.param(world(job(), pod(uid="old-pod", owner="old-job", deleting=True)), id="an earlier job's Pod, leaving"),

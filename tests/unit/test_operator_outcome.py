@@ -144,6 +144,8 @@ WAITING_STILL = [
     pytest.param(pod(agent=running()), JOB, at(700), id="its deadline is past, which its kubelet will see to"),
     pytest.param(pod(agent=running(), stop_asked=at(10)), CANCEL, at(60), id="its agent was told to stop"),
     pytest.param(pod(node=None, started=None), JOB, at(599), id="no node has taken it"),
+    pytest.param(pod(agent=running(), started=at(-300)), JOB, at(1190), id="its kubelet's clock is five minutes late"),
+    pytest.param(pod(agent=terminated(code=137, end=600)), JOB, at(601), id="it was killed at its deadline, by whom"),
     pytest.param(pod(agent=KILLED), JOB, SOON, id="its agent was killed, and why is not told yet"),
     pytest.param(pod(agent=terminated(STOPPED)), JOB, SOON, id="its agent was stopped, and why is not told yet"),
     pytest.param(pod(workspace=replace(KILLED, message="git")), JOB, SOON, id="its clone was killed, by whom is open"),
@@ -222,6 +224,10 @@ def test_when_nobody_says_who_killed_it(agent: Terminated, reason: Reason, messa
         pytest.param(
             pod(agent=Waiting("ImagePullBackOff")), job(stalled("ImagePull", "none"), activeDeadlineSeconds=600),
             at(1201), Reason.IMAGE_PULL, "none", id="the same, waiting for an image",
+        ),
+        pytest.param(
+            pod(agent=running()), job(stalled("ImagePull", "none"), activeDeadlineSeconds=600), at(1201),
+            Reason.NODE_LOST, "node-1 has not ended the Pod", id="but not when the image came at last",
         ),
         pytest.param(
             pod(agent=running(), stop_asked=at(10)), CANCEL, at(70), Reason.CANCELLED, "has not stopped the agent",

@@ -103,6 +103,10 @@ def test_a_failed_job_says_why_and_whether_another_time_may_help(reason: Reason)
     assert found.failed_count == (reason.retry_class.value != "free")
 
 
+def test_a_job_started_when_its_agent_first_started() -> None:
+    assert final(of={**RUNNING, "startTime": at(0.5)}).start_time == at(0.5)
+
+
 def test_what_an_agent_spent_before_it_failed_is_told() -> None:
     found = final(reason=Reason.MAX_TURNS, usage=USAGE, code=1)
 
