@@ -48,7 +48,7 @@ class Steps:
             return
         pause = QUIET_SECONDS
         while not over.wait(pause):
-            self._show(line(what, time.monotonic() - begin, "…"), end="")
+            self._show(line(what, time.monotonic() - begin, "…")[:WIDTH], end="")
             pause = 0.5
 
     def _show(self, text: str, end: str) -> None:

@@ -1,6 +1,8 @@
 """One installation of the chart for all journeys, and jobs that are watched the way a person would: with kubectl."""
 
 import json
+import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +65,19 @@ class Job:
     def delete(self) -> None:
         """Delete the job and wait until it is gone."""
         self.kubectl("delete", "agentjob", self.name, "--timeout=60s", timeout=70)
+
+    def wait_for_tool(self, seconds: float = 60) -> None:
+        """Wait until the agent has called a tool, which it then works with."""
+        follow = ("-n", NAMESPACE, "logs", f"{self.name}-1", "-c", "agent", "--follow")
+        environment = self.stack.program.variables()
+        with subprocess.Popen(("kubectl", *follow), env=environment, stdout=subprocess.PIPE) as log:
+            assert log.stdout is not None
+            alarm = threading.Timer(seconds, log.kill)
+            alarm.start()
+            found = any(b'"type":"tool_use"' in line for line in log.stdout)
+            alarm.cancel()
+            log.kill()
+        assert found, f"{self.name} called no tool within {seconds} s"
 
     def lines(self) -> list[lines.Line]:
         """The runner's lines, as the kubelet keeps them."""

@@ -29,6 +29,7 @@ def operator_is_back(jobs: Jobs) -> None:
 
 def test_a_running_job_can_be_cancelled(jobs: Jobs) -> None:
     job = running(jobs, "cancel-running")
+    job.wait_for_tool()
 
     job.change(cancel=True)
 

@@ -54,6 +54,17 @@ def test_the_stream_holds_every_message_in_order(mended: Job) -> None:
     assert messages[-1]["outcome"]["reason"] == "Completed"
 
 
+def test_an_answer_that_no_termination_message_holds_is_read_from_the_log(jobs: Jobs) -> None:
+    job = jobs.submit("long-answer", "[script: big-message 0.02]")
+
+    result = job.finished()["result"]
+
+    assert not result["truncated"]
+    assert len(result["text"]) > 19_000
+    (said,) = [message["result"] for message in job.messages() if message["type"] == "result"]
+    assert result["text"] == said
+
+
 def test_kubectl_shows_what_a_person_wants_to_know(mended: Job) -> None:
     heads, row = mended.kubectl("get", "aj", mended.name, "-o", "wide").splitlines()
 
