@@ -60,6 +60,7 @@ def _arguments(process: Path) -> list[str]:
 
 def sweep() -> None:
     """Take away what dead engines left, and engines whose checkout was deleted: nobody can reach those any more."""
+    left = _left_idents()  # before looking who lives: what an engine makes that starts meanwhile is not among it
     living = set()
     for engine in supervisors():
         if engine.directory.is_dir():
@@ -67,7 +68,7 @@ def sweep() -> None:
         else:
             STEPS.note(f"Ending the Docker engine of a deleted checkout ({engine.directory})")
             kill(engine)
-    for ident in sorted(_left_idents() - living):
+    for ident in sorted(left - living):
         clean(ident)
 
 

@@ -11,7 +11,7 @@ cp /usr/local/bin/kube /context/pods/* "$layer/usr/local/bin/"
 for name in apiserver controller-manager scheduler proxy; do ln -s kube "$layer/usr/local/bin/kube-$name"; done
 cp /etc/ssl/certs/ca-certificates.crt "$layer/etc/ssl/certs/"
 # kube-proxy calls iptables: the program, each module that it loads by name, and what they are linked with.
-modules=(/usr/lib/x86_64-linux-gnu/xtables/*.so)
+modules=(/usr/lib/*/xtables/*.so)
 { printf '%s\n' /usr/sbin/xtables-nft-multi "${modules[@]}"
   ldd /usr/sbin/xtables-nft-multi "${modules[@]}" | grep -o '/lib[^ :]*' | sort -u
 } | while read -r file; do cp --parents -L "$file" "$layer/"; done
@@ -31,7 +31,7 @@ layer_blob=$(blob /tmp/layer.tar)
 # image ENTRYPOINT: store an image of the layer, print the descriptor of its manifest
 image() {
   cat > /tmp/config <<EOF
-{"created": "2026-01-01T00:00:00Z", "architecture": "amd64", "os": "linux",
+{"created": "2026-01-01T00:00:00Z", "architecture": "$(dpkg --print-architecture)", "os": "linux",
  "config": {"Env": ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Entrypoint": $1},
  "rootfs": {"type": "layers", "diff_ids": ["sha256:$diff"]}}
 EOF
