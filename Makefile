@@ -54,15 +54,10 @@ images: setup ## Build the images and load them into the cluster
 
 setup: $(VENV)/.ready ## Make the Python environment in .venv
 
-# The packages as pinned, then this project itself, editable. A half-made environment is made again.
 $(VENV)/.ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "AgentJob needs Python 3.11 or newer; $$($(PYTHON) --version) was found. Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "Setting up the Python environment in $(VENV)"
-	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
-	@touch $@
+	@$(PYTHON) -m deploy.environment
 
 LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
@@ -73,4 +68,4 @@ lock: setup ## Pin the newest allowed versions of all packages, with hashes
 	done
 
 clean: demo-clean ## Remove all that was made: cluster, environment, caches of tools
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(VENV).lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -15,29 +15,23 @@ Needs Python 3.11 and nothing else that is not there or installed by it. Environ
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import shlex
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
 if not __package__:  # run by its path, before anything is installed
     sys.path[0] = str(ROOT)
 
-from deploy.kind import base_image, binaries, engine, node_image, private_engine
+from deploy.kind import base_image, binaries, engine, lock, node_image, private_engine
 from deploy.kind.cache import remove
 from deploy.kind.checkout import Checkout
 from deploy.kind.errors import ClusterError
 from deploy.kind.nodes import Nodes
 from deploy.kind.steps import STEPS
-
-LOCK_SECONDS = 2700
-"""The longest that another one may take: everything from nothing, and the project's images after it."""
 
 
 def up(checkout: Checkout, nodes: int | None) -> None:
@@ -92,27 +86,9 @@ def _running(checkout: Checkout) -> engine.Engine:
     return found
 
 
-@contextmanager
-def alone(checkout: Checkout) -> Iterator[None]:
-    """Hold the checkout's lock: two at once would build the same things in the same places."""
-    checkout.state.mkdir(exist_ok=True)
-    with (checkout.state / "lock").open("w") as lock:
-        if not _takes(lock):
-            STEPS.note("Waiting for another command on this checkout's cluster to end")
-            deadline = time.monotonic() + LOCK_SECONDS
-            while not _takes(lock):
-                if time.monotonic() > deadline:
-                    raise ClusterError(f"{lock.name} is still held after {LOCK_SECONDS} s by another command; end that")
-                time.sleep(0.2)
-        yield
-
-
-def _takes(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def alone(checkout: Checkout) -> AbstractContextManager[None]:
+    """Hold the lock of the checkout's cluster."""
+    return lock.alone(checkout.state / "lock", "Waiting for another command on this checkout's cluster to end")
 
 
 def arguments() -> argparse.Namespace:
