@@ -48,6 +48,8 @@ def main() -> int:
 def install(stack: Stack) -> None:
     """Installs the chart, with the model that can be had."""
     key = os.environ.get("ANTHROPIC_API_KEY")
+    if key and stack.sealed:
+        raise ClusterError(NO_WAY_OUT)
     stack.ensure_namespace(NAMESPACE)
     with STEPS.step("model"):
         model = real_model(stack, key) if key else stack.install_scripted_model(NAMESPACE)
@@ -56,6 +58,10 @@ def install(stack: Stack) -> None:
     print(REAL if key else SCRIPTED)
 
 
+NO_WAY_OUT = """\
+ANTHROPIC_API_KEY is set, and the cluster that could be made here has no way out to the real model: its nodes were
+built on this machine and are sealed (deploy/kind/README.md). Start Docker where it reaches a registry, or use a
+cluster of yours (CLUSTER=current), or see the scripted model: env -u ANTHROPIC_API_KEY make demo"""
 REAL = "\nThe model is Anthropic's, paid for with your ANTHROPIC_API_KEY."
 SCRIPTED = """
 The model is a script, because ANTHROPIC_API_KEY is not set: its answers were written beforehand.

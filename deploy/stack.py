@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.kind import base_image, binaries, cluster, engine
+from deploy.kind import base_image, binaries, cluster, engine, node_image
 from deploy.kind.checkout import Checkout
 from deploy.kind.command import Program
 from deploy.kind.errors import ClusterError, CommandFailed
@@ -33,6 +33,8 @@ class Stack:
     """What docker, kubectl, helm and kind need to find their way: DOCKER_HOST, KUBECONFIG, PATH."""
     images: Mapping[str, str]
     """Image by target; its tag is its content."""
+    sealed: bool
+    """Whether nothing gets out of the cluster: so it is with nodes that were built here."""
 
     @property
     def program(self) -> Program:
@@ -124,8 +126,10 @@ def kind_stack() -> Stack:
         docker = engine.ensure(checkout)
         base = base_image.ensure(checkout, docker)
         images = {target: _build(target, base, docker) for target in TARGETS}
-        Nodes(checkout, docker).load(list(images.values()))
-    return Stack(environment=cluster.environment(checkout, docker), images=images)
+        nodes = Nodes(checkout, docker)
+        nodes.load(list(images.values()))
+        sealed = any(map(node_image.is_own, nodes.images()))
+    return Stack(environment=cluster.environment(checkout, docker), images=images, sealed=sealed)
 
 
 def current_stack() -> Stack:
@@ -157,7 +161,7 @@ def current_stack() -> Stack:
                 docker.docker("tag", image.removeprefix(f"{registry}/"), image)
                 docker.docker("push", "--quiet", image, timeout=900)
     own = {name: value for name, value in cluster.environment(checkout, docker).items() if name != "KUBECONFIG"}
-    return Stack(environment=own, images=images)
+    return Stack(environment=own, images=images, sealed=False)
 
 
 def _ask(question: str) -> None:

@@ -41,8 +41,11 @@ class Nodes:
         names = self.names()
         if not names or not self.checkout.kubeconfig.exists() or count not in {None, len(names)}:
             return False
-        made_from = self.engine.docker("inspect", "--format", "{{.Config.Image}}", *names).split()
-        return set(made_from) == {image} and self._answers()
+        return self.images() == {image} and self._answers()
+
+    def images(self) -> set[str]:
+        """What the nodes, at least one, are made from."""
+        return set(self.engine.docker("inspect", "--format", "{{.Config.Image}}", *self.names()).split())
 
     def create(self, image: str, count: int) -> None:
         """Make the cluster in place of what is there; its kubeconfig gets its name when everything is ready."""
