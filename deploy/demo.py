@@ -28,6 +28,8 @@ SAMPLE = "deploy/samples/fix-the-tests.yaml"
 JOB = "fix-the-tests"
 START_SECONDS = 120
 """How long the agent may take to start: on a slow machine the first Pod waits for its image to be unpacked."""
+END_SECONDS = 60
+"""How long the status may take once the log has ended."""
 
 
 def main() -> int:
@@ -87,27 +89,18 @@ def apply_sample(stack: Stack) -> None:
 def watch(stack: Stack) -> None:
     """Shows the agent's messages as they come, until its log ends."""
     with STEPS.step("agent started"):
-        wait = f"--timeout={START_SECONDS}s"
-        stack.kubectl(
-            "wait",
-            "-n",
-            NAMESPACE,
-            f"agentjob/{JOB}",
-            "--for=jsonpath={.status.startTime}",
-            wait,
-            timeout=START_SECONDS + 10,
-        )
+        stack.wait(NAMESPACE, f"agentjob/{JOB}", "jsonpath={.status.startTime}", START_SECONDS)
     transcript = Transcript(width=shutil.get_terminal_size((100, 24)).columns, coloured=sys.stdout.isatty())
     print()
-    for message in follow(stack.environment):
+    for message in follow(stack):
         for text in transcript.lines(message):
             print(text, flush=True)
 
 
-def follow(environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def follow(stack: Stack) -> Iterator[dict[str, Any]]:
     """The messages of the sample's agent, from its first."""
     command = ("kubectl", "logs", "-n", NAMESPACE, f"pod/{JOB}-1", "-c", "agent", "--follow")
-    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE) as logs:
+    with subprocess.Popen(command, cwd=ROOT, env=stack.program.variables(), stdout=subprocess.PIPE) as logs:
         assert logs.stdout is not None
         for raw in logs.stdout:
             line = lines.parse(raw)
@@ -117,15 +110,7 @@ def follow(environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
 
 def finished(stack: Stack) -> dict[str, Any]:
     """The job's status once it has ended."""
-    stack.kubectl(
-        "wait",
-        "-n",
-        NAMESPACE,
-        f"agentjob/{JOB}",
-        "--for=jsonpath={.status.completionTime}",
-        "--timeout=60s",
-        timeout=70,
-    )
+    stack.wait(NAMESPACE, f"agentjob/{JOB}", "jsonpath={.status.completionTime}", END_SECONDS)
     status: dict[str, Any] = stack.get("agentjob", NAMESPACE, JOB)["status"]
     return status
 

@@ -67,6 +67,15 @@ class Stack:
         items = {"apiVersion": "v1", "kind": "List", "items": objects}
         self.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(items))
 
+    def wait(self, namespace: str, what: str, condition: str, seconds: float) -> None:
+        """Waits until the API server shows a condition of an object: `jsonpath={.status.phase}=Running`, `delete`.
+
+        Raises:
+            CommandFailed: it did not within so many seconds, or the object is not there.
+        """
+        bound = f"--timeout={seconds:g}s"
+        self.kubectl("wait", "-n", namespace, what, f"--for={condition}", bound, timeout=seconds + 10)
+
     def delete_namespace(self, name: str) -> None:
         """Takes a namespace and all in it away, if it is there."""
         self.kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=120s", timeout=130)

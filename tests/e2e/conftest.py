@@ -40,8 +40,7 @@ class Job:
 
     def wait(self, condition: str, seconds: float = 60) -> None:
         """Wait until the API server shows it: `jsonpath={.status.phase}=Running`, `condition=Complete`, `delete`."""
-        bound = f"--timeout={seconds:g}s"
-        self.kubectl("wait", f"agentjob/{self.name}", f"--for={condition}", bound, timeout=seconds + 10)
+        self.stack.wait(NAMESPACE, f"agentjob/{self.name}", condition, seconds)
 
     def wait_until_ready_says(self, reason: str, seconds: float = 60) -> None:
         """Wait until the condition Ready gives this reason."""
