@@ -64,6 +64,11 @@ def background_child(_: Task, seconds: float = 3_600.0) -> Plot:
 
 @script()
 def kill_cli(_: Task, signal: str = "KILL") -> Plot:
-    """Kill the process that runs the agent's commands."""
-    yield [text("Goodbye."), bash(f"kill -{signal} $PPID; sleep 1; echo still here")]
+    """Kill the process that runs the agent's commands, once this very call is in its transcript.
+
+    Claude Code writes the transcript a moment after the fact: killed before, the conversation goes on without the call.
+    """
+    kill = f"kill -{signal} $PPID"
+    written = f"grep -qsF '{kill}' ~/.claude/projects/*/*.jsonl"
+    yield [text("Goodbye."), bash(f"until {written} || ((++n > 100)); do sleep 0.05; done; {kill}; sleep 1; echo alive")]
     yield [text("I am still here.")]
