@@ -70,5 +70,8 @@ def kill_cli(_: Task, signal: str = "KILL") -> Plot:
     """
     kill = f"kill -{signal} $PPID"
     written = f"grep -qsF '{kill}' ~/.claude/projects/*/*.jsonl"
-    yield [text("Goodbye."), bash(f"until {written} || ((++n > 100)); do sleep 0.05; done; {kill}; sleep 1; echo alive")]
+    yield [
+        text("Goodbye."),
+        bash(f"until {written} || ((++n > 100)); do sleep 0.05; done; {kill}; sleep 1; echo alive"),
+    ]
     yield [text("I am still here.")]
