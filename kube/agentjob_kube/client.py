@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import orjson
@@ -113,6 +114,29 @@ class Client:
         """The last lines of a container's log, the first `limit_bytes` of them."""
         query = {"container": container, "tailLines": str(lines), "limitBytes": str(limit_bytes)}
         return await self._transport.send(Request(path=PODS.path(*pod, "log"), query=query))
+
+    async def log_lines(
+        self, pod: Key, container: str, *, follow: bool, since: datetime | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """The lines of a container's log, from those of the second `since` on, and with `follow` those to come.
+
+        The kubelet serves its current file of 10 MiB only, and whatever goes wrong behind the API server comes as
+        a line of text (https://github.com/kubernetes/kubernetes/issues/28369): whoever reads takes only what is in
+        shape, and counts. A follow ends when the container has, when the file was rotated, and after four hours.
+
+        Raises:
+            Invalid: the container has not started.
+            NotFound: there is no such Pod.
+            Unreachable: nothing came for a while, or the answer was cut off: read again from the last line on.
+        """
+        query = {"container": container}
+        if follow:
+            query["follow"] = "true"
+        if since is not None:
+            query["sinceTime"] = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        async with aclosing(self._transport.lines(Request(path=PODS.path(*pod, "log"), query=query))) as lines:
+            async for line in lines:
+                yield line
 
     async def _send(self, request: Request) -> Object:
         return _parsed(await self._transport.send(request))

@@ -4,11 +4,14 @@ The official `kubernetes` package reads both kinds of configuration, all ways to
 account's token anew when it rotates. Requests themselves go through aiohttp sessions made here.
 """
 
+import asyncio
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import aiohttp
 from kubernetes.aio.client import Configuration
@@ -18,6 +21,9 @@ from agentjob_kube.wire import verb
 
 Observer = Callable[[str, str], None]
 """Told of every request: its verb as a Role names it, and the status of the answer, or "none" when there was none."""
+
+LETTING_GO_SECONDS: Final = 0.05
+"""An aborted TLS connection is let go of some turns of the loop later; a loop that has ended before says it is busy."""
 
 
 class ConnectError(Exception):
@@ -35,15 +41,18 @@ class Connection:
     """The value of the Authorization header, asked for before each request."""
     observe: Observer
 
-    def session(self, also: Observer | None = None) -> aiohttp.ClientSession:
-        """A new session with TLS and credential, with an observer of its own. The caller closes it."""
+    @asynccontextmanager
+    async def session(self, also: Observer | None = None) -> AsyncIterator[aiohttp.ClientSession]:
+        """A session with TLS and credential, and with an observer of its own, open while the block runs."""
         observers = (self.observe, also) if also else (self.observe,)
-        return aiohttp.ClientSession(
+        async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self.tls or True),
             middlewares=(_observed(observers), self._authorized),
             proxy=self.proxy,
             headers={"User-Agent": "agentjob"},
-        )
+        ) as session:
+            yield session
+        await asyncio.sleep(LETTING_GO_SECONDS)
 
     async def _authorized(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType

@@ -6,6 +6,7 @@ What is missed is found: a watch goes on where it stopped, and where that is no 
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ class ListWatch(Generic[T]):
         self._selection = selection
         self._view = view
         self._sleep = sleep
+        self.heard = time.monotonic()
+        """When the API server last said anything, by the clock `time.monotonic`."""
         self._version: str | None = None
         """Where to go on; None when a LIST is due."""
         self._failures = 0
@@ -97,6 +100,7 @@ class ListWatch(Generic[T]):
         selection = self._selection
         async with aclosing(self._client.pages(selection.kind, selection.namespace, selection.selector)) as pages:
             async for page in pages:
+                self.heard = time.monotonic()
                 objects.extend(map(self._view, page.items))
                 version = page.version
         self._version = version
@@ -107,7 +111,7 @@ class ListWatch(Generic[T]):
         watch = self._client.watch(selection.kind, selection.namespace, selection.selector, since)
         async with aclosing(watch) as happenings:
             async for happening in happenings:
-                self._failures = 0
+                self.heard, self._failures = time.monotonic(), 0
                 if happening.type != "BOOKMARK":
                     seen = self._view(happening.object)
                     yield Removed(seen) if happening.type == "DELETED" else Changed(seen)

@@ -8,19 +8,25 @@ from agentjob_api import names
 
 @dataclass(frozen=True)
 class ResourceType:
-    """A namespaced kind: its API group ("" is the core group), version, and plural name."""
+    """A kind: its API group ("" is the core group), version, and plural name."""
 
     group: str
     version: str
     plural: str
 
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
-        """Path of the collection in a namespace, of one object in it, or of a subresource of that."""
+        """Path of the collection in a namespace, of one object in it, or of a subresource of that.
+
+        A kind that is the whole cluster's has the namespace "".
+        """
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        parts = ("namespaces", namespace, self.plural, name, subresource)
+        parts = ("namespaces" if namespace else "", namespace, self.plural, name, subresource)
         return root + "".join(f"/{quote(part, safe='')}" for part in parts if part)
 
 
 AGENT_JOBS = ResourceType(names.GROUP, names.VERSION, names.PLURAL)
 PODS = ResourceType("", "v1", "pods")
 EVENTS = ResourceType("events.k8s.io", "v1", "events")
+SECRETS = ResourceType("", "v1", "secrets")
+TOKEN_REVIEWS = ResourceType("authentication.k8s.io", "v1", "tokenreviews")
+SUBJECT_ACCESS_REVIEWS = ResourceType("authorization.k8s.io", "v1", "subjectaccessreviews")

@@ -3,20 +3,8 @@
 The chart's Role is tested against this table, and the table against the requests that the operator makes.
 """
 
-from typing import NamedTuple
-
 from agentjob_api.names import GROUP, PLURAL
-
-
-class Access(NamedTuple):
-    """The verbs used on one resource, in each of the namespaces served."""
-
-    group: str
-    """API group; "" is the core group."""
-    resource: str
-    """Plural name, with its subresource after a slash, as in a Role."""
-    verbs: frozenset[str]
-
+from agentjob_kube.access import Access
 
 ACCESS = (
     Access(GROUP, PLURAL, frozenset({"get", "list", "watch", "delete"})),

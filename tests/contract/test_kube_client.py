@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from agentjob_api.crd import custom_resource_definition
 from agentjob_api.names import LABEL_JOB, Key
 from agentjob_kube.client import Client, Happening, Object
 from agentjob_kube.connect import Connection, connect
@@ -18,7 +17,7 @@ from agentjob_kube.errors import AlreadyExists, Conflict, Gone, Invalid, NotFoun
 from agentjob_kube.listwatch import Changed, Delta, ListWatch, Removed, Replaced, Selection
 from agentjob_kube.resources import AGENT_JOBS, EVENTS, PODS
 from agentjob_kube.wire import HttpTransport
-from clients import CLUSTER, kubectl
+from clients import CLUSTER, cluster_namespace
 from fake_cluster import FakeCluster
 
 WITHIN = 20.0
@@ -43,16 +42,8 @@ class Place:
 
 @pytest.fixture(scope="session")
 def real_namespace() -> Iterator[str]:
-    """A namespace of the suite's own, on a cluster that knows AgentJobs."""
-    how = ("--server-side", "--force-conflicts", "--field-manager=contract")
-    kubectl("apply", *how, "--filename=-", stdin=custom_resource_definition()).expect_success()
-    kubectl("wait", "crd/agentjobs.agentjob.dev", "--for=condition=Established", "--timeout=30s").expect_success()
-    name = f"kube-{token_hex(3)}"
-    kubectl("create", "namespace", name).expect_success()
-    # Pods are admitted only once the namespace's own service account is there.
-    kubectl("wait", "serviceaccount/default", "-n", name, "--for=create", "--timeout=30s").expect_success()
-    yield name
-    kubectl("delete", "namespace", name, "--wait=false").expect_success()
+    with cluster_namespace("kube") as name:
+        yield name
 
 
 @pytest.fixture(params=[pytest.param("fake"), pytest.param("real", marks=pytest.mark.cluster)])

@@ -3,10 +3,14 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
+
+from agentjob_api.crd import custom_resource_definition
 
 CLUSTER = Path(__file__).parents[2] / ".cluster"
 CHART = Path(__file__).parents[2] / "charts/agentjob"
@@ -31,6 +35,20 @@ class Answer:
 def kubectl(*arguments: str, stdin: object = None) -> Answer:
     """Run kubectl; what it reads is given as JSON-ready data."""
     return _run("kubectl", *arguments, stdin=stdin)
+
+
+@contextmanager
+def cluster_namespace(prefix: str) -> Iterator[str]:
+    """A namespace of its own, on a cluster that knows AgentJobs, while the block runs."""
+    how = ("--server-side", "--force-conflicts", "--field-manager=contract")
+    kubectl("apply", *how, "--filename=-", stdin=custom_resource_definition()).expect_success()
+    kubectl("wait", "crd/agentjobs.agentjob.dev", "--for=condition=Established", "--timeout=30s").expect_success()
+    name = f"{prefix}-{token_hex(3)}"
+    kubectl("create", "namespace", name).expect_success()
+    # Pods are admitted only once the namespace's own service account is there.
+    kubectl("wait", "serviceaccount/default", "-n", name, "--for=create", "--timeout=30s").expect_success()
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false").expect_success()
 
 
 def render(values: Mapping[str, Any], *arguments: str) -> Answer:
