@@ -2,17 +2,16 @@
 
 import asyncio
 import logging
-import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client
 from agentjob_kube.connect import Connection, Observer
 from agentjob_kube.wire import HttpTransport
-from agentjob_operator import handlers, health
+from agentjob_operator import handlers
 from agentjob_operator.act import Actor
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.reconcile import Reconciler
@@ -20,6 +19,7 @@ from agentjob_operator.settings import Settings
 from agentjob_operator.store import Store
 from agentjob_operator.watch import Watcher
 from agentjob_operator.work import Alarms, WorkQueue
+from agentjob_program import health, parts
 
 KOPF: Final = Backoff(first=0.5, most=30.0)
 """Before kopf is started again; it ends itself on errors of a watch that others wait out."""
@@ -39,7 +39,7 @@ async def operate(
     Raises:
         Exception: whatever one of the parts ended with. The process is then to end too, and to be started again.
     """
-    _listen(stopped)
+    parts.listen(stopped)
     store, queue = Store(), WorkQueue()
     alarms = Alarms(queue.add, now)
     metrics = Metrics(lambda: store.jobs, lambda: len(queue))
@@ -59,14 +59,14 @@ async def operate(
         )
         async with health.served(metrics.registry, watcher.synced.is_set, settings.port):
             log.info("Started, serving AgentJobs in %s", ", ".join(settings.namespaces))
-            parts = [
+            running = [
                 _kopf(connection, watcher, stopped),
                 alarms.run(),
                 *(watcher.pods(namespace) for namespace in settings.namespaces),
                 *(watcher.jobs(namespace, settings.resync_seconds) for namespace in settings.namespaces),
                 *(_after(watcher.synced, reconciler.work) for _ in range(settings.workers)),
             ]
-            await _run(parts, stopped)
+            await parts.run(running, stopped)
     log.info("Stopped")
 
 
@@ -83,7 +83,7 @@ async def _kopf(connection: Connection, watcher: Watcher, stopped: asyncio.Event
         async with AsyncExitStack() as sessions:
             registry = handlers.registry(connection, sessions, watcher)
             async with handlers.watched(registry, watcher.namespaces) as tasks:
-                _listen(stopped)
+                parts.listen(stopped)
                 began = asyncio.get_running_loop().time()
                 ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         errors = [str(task.exception()) for task in ended if not task.cancelled() and task.exception()]
@@ -91,24 +91,3 @@ async def _kopf(connection: Connection, watcher: Watcher, stopped: asyncio.Event
         delay = KOPF.delay(failures)
         log.warning("kopf has ended: %s; again in %.1f s", "; ".join(errors) or "no error", delay)
         await asyncio.sleep(delay)
-
-
-def _listen(stopped: asyncio.Event) -> None:
-    """Takes the signals: kopf takes them for itself whenever it starts."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-
-
-async def _run(parts: list[Coroutine[Any, Any, None]], stopped: asyncio.Event) -> None:
-    """Runs the parts together; when one ends, or all are to stop, every one is ended."""
-    tasks = [asyncio.create_task(part) for part in parts]
-    stop = asyncio.create_task(stopped.wait())
-    try:
-        ended, _ = await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (*tasks, stop):
-            task.cancel()
-        await asyncio.gather(*tasks, stop, return_exceptions=True)
-    for task in ended:
-        task.result()

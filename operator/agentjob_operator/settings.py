@@ -1,18 +1,13 @@
-"""What an installation decides for all its jobs: one JSON file, which the chart writes from its values."""
+"""What an installation decides for all its jobs."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from agentjob_api.fields import KeyRef, ObjectName, Word
 from agentjob_api.runner import EnvVar, Resources
-
-
-class SettingsError(Exception):
-    """The configuration cannot be used; the message names each field and what is wrong with it."""
+from agentjob_program.settings import Section, ServerSettings
 
 
 class PullPolicy(StrEnum):
@@ -26,33 +21,7 @@ class PullPolicy(StrEnum):
     """Not at all: the image is put on the nodes by other means."""
 
 
-class LogLevel(StrEnum):
-    """The least urgent messages that are logged."""
-
-    DEBUG = "debug"
-    """Everything, kopf's steps included."""
-    INFO = "info"
-    """Each job's start and end."""
-    WARNING = "warning"
-    """What needs attention."""
-    ERROR = "error"
-    """What went wrong."""
-
-
-class _Section(BaseModel):
-    """A part of the settings: camelCase in the file, and a name that does not exist is an error."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        use_attribute_docstrings=True,
-    )
-
-
-class RunnerSettings(_Section):
+class RunnerSettings(Section):
     """What a runner Pod gets where its job says nothing else."""
 
     image: Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
@@ -74,7 +43,7 @@ class RunnerSettings(_Section):
     """Environment of every agent; a variable of the same name in a job wins."""
 
 
-class Settings(_Section):
+class Settings(ServerSettings):
     """The operator's configuration."""
 
     namespaces: Annotated[list[ObjectName], Field(min_length=1)]
@@ -89,25 +58,3 @@ class Settings(_Section):
     """Port of /metrics, /healthz and /readyz; 0 takes any that is free."""
     resync_seconds: Annotated[float, Field(gt=0)] = 300
     """Seconds between two LISTs of all jobs, which find what the watch has missed."""
-    log_level: LogLevel = LogLevel.INFO
-    """The least urgent messages that are logged."""
-
-
-def read(path: Path) -> Settings:
-    """Reads the configuration file.
-
-    Raises:
-        SettingsError: the file cannot be read, is no JSON, or a field in it is wrong.
-    """
-    try:
-        return Settings.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; name the JSON configuration with --config") from error
-    except ValidationError as error:
-        # Without the values: a setting may hold what should not be logged.
-        found = [f"{_field(item['loc'])}: {item['msg']}" for item in error.errors(include_input=False)]
-        raise SettingsError("\n".join(f"{path}: {line}" for line in found)) from None
-
-
-def _field(location: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, location)) or "the file"

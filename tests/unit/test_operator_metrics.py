@@ -12,9 +12,9 @@ from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
 from agentjob_api.reasons import Reason
 from agentjob_operator.decide import decide
-from agentjob_operator.logs import JsonFormatter
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.world import World
+from agentjob_program.logs import JsonFormatter
 from worlds import RUNNING, at, job, pod, running, terminated, told, world
 
 USAGE = {"byModel": {"opus": {"inputTokens": 7, "outputTokens": 5, "cacheReadInputTokens": 3, "costUSD": "0.01"}}}

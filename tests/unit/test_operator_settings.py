@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from agentjob_operator.settings import SettingsError, read
+from agentjob_operator.settings import Settings
+from agentjob_program import settings as files
+from agentjob_program.settings import SettingsError
+
+
+def read(path: Path) -> Settings:
+    return files.read(path, Settings)
+
 
 LEAST = '{"namespaces": ["a"], "runner": {"image": "r:1"}}'
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from agentjob_operator.settings import LogLevel
+from agentjob_program.settings import LogLevel
 
 FACTS: Final = ("namespace", "job", "attempt", "phase", "reason")
 """What a line says about a job, where it speaks of one: passed as `extra`."""
