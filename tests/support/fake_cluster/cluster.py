@@ -51,6 +51,39 @@ class FakeCluster:
         """What pods/log is to give for a Pod."""
         self._call(lambda: self._server.logs.write(namespace, pod, content))
 
+    def append_log(self, namespace: str, pod: str, content: bytes) -> None:
+        """Lets a container print; whoever follows its log gets it."""
+        self._call(lambda: self._server.logs.append(namespace, pod, content))
+
+    def end_log(self, namespace: str, pod: str) -> None:
+        """Ends what follows a log now cleanly, though there may be more: a kubelet starts anew."""
+        self._call(lambda: self._server.logs.end(namespace, pod))
+
+    def rotate_log(self, namespace: str, pod: str) -> None:
+        """Lets the kubelet begin another file: what was in the one before is not served any more."""
+        self._call(lambda: self._server.logs.rotate(namespace, pod))
+
+    def cut_log(self, namespace: str, pod: str) -> None:
+        """Breaks what follows a log now in the middle."""
+        self._call(lambda: self._server.logs.cut(namespace, pod))
+
+    def leave_text(self, namespace: str, pod: str, text: bytes) -> None:
+        """Answers the next question for a log with a text and status 200, whether there is a Pod or not."""
+        self._call(lambda: self._server.logs.leave_text(namespace, pod, text))
+
+    def know_token(self, token: str, username: str, groups: tuple[str, ...] = (), uid: str = "") -> None:
+        """Whose a bearer token is from now on."""
+        user = {"username": username, "groups": list(groups), "uid": uid}
+        self._call(lambda: self._server.reviews.users.update({token: user}))
+
+    def forget_token(self, token: str) -> None:
+        """Lets a bearer token be nobody's."""
+        self._call(lambda: self._server.reviews.users.pop(token))
+
+    def allow(self, who: str, verb: str, namespace: str) -> None:
+        """Gives a user or group the right to a verb on the AgentJobs of a namespace."""
+        self._call(lambda: self._server.reviews.rights.add((who, verb, "agentjob.dev", "agentjobs", namespace)))
+
     def cut_watches(self) -> None:
         """Breaks every watch in the middle."""
         self._call(self._server.watches.cut)

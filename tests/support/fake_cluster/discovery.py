@@ -39,6 +39,7 @@ async def _resources(request: web.Request) -> web.Response:
 
 
 def _entries(kind: Kind) -> list[dict[str, Any]]:
-    base = {"kind": kind.name, "namespaced": kind.plural != "namespaces", "singularName": kind.name.lower()}
+    is_namespaced = kind.plural != "namespaces" and not kind.is_review
+    base = {"kind": kind.name, "namespaced": is_namespaced, "singularName": kind.name.lower()}
     plurals = [kind.plural, *(f"{kind.plural}/{part}" for part in kind.subresources)]
-    return [{**base, "name": name, "verbs": VERBS} for name in plurals]
+    return [{**base, "name": name, "verbs": ["create"] if kind.is_review else VERBS} for name in plurals]

@@ -17,6 +17,8 @@ class Kind:
     plural: str
     name: str
     subresources: tuple[str, ...] = ()
+    is_review: bool = False
+    """A question rather than an object: the whole cluster's, only ever created, and never kept."""
 
     @property
     def api_version(self) -> str:
@@ -32,6 +34,9 @@ KINDS = (
     Kind("", "v1", "pods", "Pod", ("status", "log")),
     Kind("events.k8s.io", "v1", "events", "Event"),
     Kind("", "v1", "namespaces", "Namespace", ("status",)),
+    Kind("", "v1", "secrets", "Secret"),
+    Kind("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", is_review=True),
+    Kind("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", is_review=True),
 )
 
 

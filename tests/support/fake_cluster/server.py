@@ -14,6 +14,7 @@ from fake_cluster.faults import Fault
 from fake_cluster.kinds import KINDS, Kind
 from fake_cluster.logs import Logs
 from fake_cluster.refusals import Refusal, invalid, not_found
+from fake_cluster.reviews import Reviews
 from fake_cluster.watches import Watches
 
 Object = dict[str, Any]
@@ -50,10 +51,12 @@ def target(request: web.Request) -> Target:
     found = request.match_info
     for kind in KINDS:
         if (kind.group, kind.version, kind.plural) == (found.get("group", ""), found["version"], found["plural"]):
-            name = found.get("name", "")
+            name, namespace = found.get("name", ""), found.get("namespace", "")
+            if kind.is_review is bool(namespace):
+                break
             one = "get" if name else "watch" if request.query.get("watch") == "true" else "list"
             verb = _METHODS.get(request.method, one)
-            return Target(verb, kind, found["namespace"], name, found.get("subresource", ""))
+            return Target(verb, kind, namespace, name, found.get("subresource", ""))
     raise not_found("resource", request.path)
 
 
@@ -63,7 +66,9 @@ class Server:
     def __init__(self, etcd: Etcd) -> None:
         self.etcd = etcd
         self.logs = Logs()
+        etcd.listeners.append(self.logs.seen)
         self.watches = Watches(etcd)
+        self.reviews = Reviews()
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
 
@@ -74,6 +79,7 @@ class Server:
             collection = f"{root}/namespaces/{{namespace}}/{{plural}}"
             for path in ("", "/{name}", "/{name}/{subresource}"):
                 app.router.add_route("*", collection + path, self.handle)
+        app.router.add_post("/apis/{group}/{version}/{plural}", self.handle)
         return app
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -89,7 +95,7 @@ class Server:
         except Refusal as refusal:
             headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else None
             response = web.json_response(refusal.body(), status=refusal.code, headers=headers)
-        if aim.verb != "watch":
+        if not response.prepared:
             self._note(aim, request, response.status)
         if fault is not None and fault.how != "refuse":
             await self._spoil(fault, request)
@@ -117,10 +123,16 @@ class Server:
         }
 
     async def _get(self, aim: Target, request: web.Request) -> web.StreamResponse:
+        if aim.subresource == "log" and (text := self.logs.text(aim.namespace, aim.name)) is not None:
+            return web.Response(body=text)
         item = self.etcd.get(aim.kind, aim.namespace, aim.name)
-        if aim.subresource == "log":
+        if aim.subresource != "log":
+            return web.json_response(item)
+        if request.query.get("follow") != "true":
             return web.Response(body=self.logs.read(item, request.query))
-        return web.json_response(item)
+        self.logs.check(item, request.query)
+        self._note(aim, request, 200)  # now, not when it ends
+        return await self.logs.follow(item, request)
 
     async def _list(self, aim: Target, request: web.Request) -> web.StreamResponse:
         limit = int(request.query.get("limit", 0))
@@ -141,6 +153,8 @@ class Server:
             pod = copy.deepcopy(self.etcd.get(aim.kind, aim.namespace, aim.name))
             pod["spec"]["nodeName"] = (await _body(request))["target"]["name"]
             return web.json_response(self.etcd.bind(aim.kind, pod), status=201)
+        if aim.kind.is_review:
+            return web.json_response(self.reviews.answer(aim.kind, await _body(request)), status=201)
         strict = request.query.get("fieldValidation") == "Strict"
         item = self.etcd.create(aim.kind, aim.namespace, await _body(request), strict=strict)
         return web.json_response(item, status=201)
