@@ -1,4 +1,4 @@
-"""The demo: a small Python project with a failing test, and an agent that mends it."""
+"""The demo: a small Python project with a failing test, and an agent that mends it, or looks at what is there."""
 
 import re
 
@@ -45,3 +45,18 @@ def fix_the_tests(_: Task) -> Plot:
 def passed(run: Answer) -> bool:
     """Tell whether unittest was content."""
     return re.search(r"^OK", run.text, re.MULTILINE) is not None
+
+
+def asks_to_analyze(prompt: str) -> bool:
+    """Tell whether a prompt asks for files to be analyzed."""
+    return re.search(r"\banaly[sz]e\b.*\bfiles\b", prompt, re.IGNORECASE | re.DOTALL) is not None
+
+
+@script(when=asks_to_analyze)
+def analyze_files(_: Task) -> Plot:
+    """Count the files of the workspace by their endings."""
+    found = yield [
+        text("I'll see which files there are."),
+        bash("find . -type f -not -path '*/.*' | sed 's/.*[.]//' | sort | uniq -c"),
+    ]
+    yield [text(f"Analyzed the workspace. Files by their endings:\n{found.text.strip() or 'there are none'}")]
