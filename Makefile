@@ -63,7 +63,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --python-version 
 
 lock: setup ## Pin the newest allowed versions of all packages, with hashes
 	@$(LOCK) --all-extras --group dev --output-file requirements.txt
-	@for image in operator runner scripted-model; do \
+	@for image in operator runner gateway scripted-model; do \
 	  $(LOCK) --no-annotate --extra $$image --constraint requirements.txt --output-file deploy/requirements/$$image.txt; \
 	done
 

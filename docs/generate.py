@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 GENERATED: Mapping[str, Callable[[], str]] = {
     "charts/agentjob/templates/crd.yaml": chart.crd_template,
     "charts/agentjob/values.yaml": chart.values_yaml,
+    "docs/openapi.json": reference.openapi_json,
     "docs/reference.md": reference.page,
 }
 """What makes the text of each generated file, by its path from the root."""

@@ -1,13 +1,18 @@
-"""The operator's metrics, read from the calls that define them: prometheus_client keeps a label's name to itself."""
+"""The servers' metrics, read from the calls that define them: prometheus_client keeps a label's name to itself."""
 
 import ast
 import inspect
 from collections.abc import Iterator
+from types import ModuleType
 from typing import NamedTuple
 
-from agentjob_operator import metrics
-
-KINDS = {"Counter": "counter", "Gauge": "gauge", "GaugeMetricFamily": "gauge", "Histogram": "histogram"}
+KINDS = {
+    "Counter": "counter",
+    "CounterMetricFamily": "counter",
+    "Gauge": "gauge",
+    "GaugeMetricFamily": "gauge",
+    "Histogram": "histogram",
+}
 
 
 class Measure(NamedTuple):
@@ -19,9 +24,9 @@ class Measure(NamedTuple):
     meaning: str
 
 
-def measures() -> list[Measure]:
-    """All metrics of the operator's own, by name."""
-    return sorted(_defined(ast.parse(inspect.getsource(metrics))))
+def measures(module: ModuleType) -> list[Measure]:
+    """All metrics that a module defines, by name."""
+    return sorted(_defined(ast.parse(inspect.getsource(module))))
 
 
 def _defined(tree: ast.AST) -> Iterator[Measure]:

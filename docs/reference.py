@@ -1,7 +1,9 @@
 """docs/reference.md: what can be set and what can be seen, read from the code that defines it."""
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
+from types import ModuleType
 from typing import Any
 
 import chart
@@ -13,6 +15,11 @@ from agentjob_api.phases import ALLOWED, Phase
 from agentjob_api.reasons import RETRY_CLASS, Reason, RetryClass
 from agentjob_api.spec import MUTABLE, AgentJobSpec, PermissionMode, SettingSource, Transport
 from agentjob_api.status import AgentJobStatus, ConditionType, Standing
+from agentjob_gateway import metrics as gateway_metrics
+from agentjob_gateway import openapi
+from agentjob_gateway.caller import Role
+from agentjob_gateway.routes import CLAUDE, V1, Route
+from agentjob_operator import metrics as operator_metrics
 from measures import measures
 from members import constant_docs, member_docs
 
@@ -33,10 +40,16 @@ def page() -> str:
         _columns(),
         _names(),
         _environment(),
+        _routes(),
         _values(),
         _metrics(),
     )
     return "\n\n".join(sections) + "\n"
+
+
+def openapi_json() -> str:
+    """The description of the gateway's API."""
+    return json.dumps(openapi.document((*CLAUDE, *V1)), indent=1) + "\n"
 
 
 def _spec() -> str:
@@ -135,7 +148,7 @@ def _columns() -> str:
 def _names() -> str:
     rows = ((f"`{name}`", doc) for name, doc in constant_docs(names).items())
     table = tables.table(("name", "meaning"), rows)
-    return f"## Names\n\nLabels, annotations, paths and variables of runner Pods.\n\n{table}"
+    return f"## Names\n\nLabels, annotations, paths and variables.\n\n{table}"
 
 
 ENVIRONMENT = {
@@ -165,17 +178,61 @@ def _values() -> str:
     return f"## Helm values\n\n{tables.table(('value', 'type', 'default', 'meaning'), rows)}"
 
 
+_ROUTES = (
+    "What goes in and comes out of each is in [openapi.json](openapi.json), which a gateway shows at `/openapi.json`,"
+    " and for people at `/docs`."
+)
+_WHERE = (
+    "At `/metrics`, beside those of the process; on the same port, `/healthz` answers while the process lives, and"
+    " `/readyz` with 503 until what is in the cluster has been listed. The operator's Service has them on its only"
+    " port, the gateway's on the port `metrics`."
+)
+
+
+def _routes() -> str:
+    table = (*CLAUDE, *V1)
+    rows = (
+        (
+            f"`{route.method} {route.path}`",
+            _key(route),
+            ", ".join(f"`{each.name}`" for each in route.parameters),
+            route.summary,
+        )
+        for route in (*table, *openapi.routes(table))
+    )
+    return "\n\n".join(
+        (
+            "## The gateway's routes",
+            _ROUTES,
+            tables.table(("route", "needs", "parameters", "meaning"), rows),
+            _enum("Roles of API keys", Role, level=3),
+        )
+    )
+
+
+def _key(route: Route) -> str:
+    if route.is_open:
+        return "nothing"
+    return "a key or a ticket" if route.takes_ticket else "a key"
+
+
 def _metrics() -> str:
+    return "\n\n".join(
+        (
+            "## Metrics",
+            _WHERE,
+            _measures("The operator's", operator_metrics),
+            _measures("The gateway's", gateway_metrics),
+        )
+    )
+
+
+def _measures(whose: str, module: ModuleType) -> str:
     rows = (
         (f"`{found.name}`", found.kind, ", ".join(f"`{label}`" for label in found.labels), found.meaning)
-        for found in measures()
+        for found in measures(module)
     )
-    table = tables.table(("metric", "type", "labels", "meaning"), rows)
-    routes = (
-        "At `/metrics` of the operator's Service, beside those of its process. On the same port, `/healthz` answers"
-        " while the process lives, and `/readyz` with 503 until all jobs and Pods have been listed."
-    )
-    return f"## Metrics\n\n{routes}\n\n{table}"
+    return f"### {whose}\n\n{tables.table(('metric', 'type', 'labels', 'meaning'), rows)}"
 
 
 def _value_kind(schema: Schema) -> str:

@@ -45,6 +45,15 @@ async def until(what: Callable[[], Any], within: float = WITHIN) -> Any:
         await asyncio.sleep(0.01)
 
 
+def connection(cluster: FakeCluster, observe: Observer) -> Connection:
+    """A way to the cluster as nobody in particular."""
+
+    async def nobody() -> None:
+        return None
+
+    return Connection(server=cluster.url, authorization=nobody, observe=observe)
+
+
 class Operated:
     """The operator can be started, stopped and killed; the cluster stays."""
 
@@ -77,10 +86,7 @@ class Operated:
         self._task = None
 
     async def _connect(self, observe: Observer) -> Connection:
-        async def nobody() -> None:
-            return None
-
-        return Connection(server=self.cluster.url, authorization=nobody, observe=observe)
+        return connection(self.cluster, observe)
 
     # A person
 

@@ -7,38 +7,56 @@ from typing import Any
 import pytest
 import yaml
 
+import agentjob_gateway.access
+import agentjob_operator.access
 import chart
-from agentjob_operator.access import ACCESS
+from agentjob_kube.access import Access
 
 Schema = dict[str, Any]
-ROLE = chart.CHART / "templates/role.yaml"
+TEMPLATES = chart.CHART / "templates"
+PROGRAMS = [
+    pytest.param("role.yaml", agentjob_operator.access.ACCESS, id="the operator"),
+    pytest.param("gateway-role.yaml", agentjob_gateway.access.ACCESS, id="the gateway"),
+]
 
 
-def rules() -> list[dict[str, list[str]]]:
-    """The rules of the operator's Role; they hold no template, so they can be read as they stand."""
-    text = ROLE.read_text().partition("rules:\n")[2].partition("---")[0]
+def rules(role: str) -> list[dict[str, list[str]]]:
+    """The rules of a program's Role; they hold no template, so they can be read as they stand."""
+    text = (TEMPLATES / role).read_text().partition("rules:\n")[2].partition("---")[0]
     found: list[dict[str, list[str]]] = yaml.safe_load(text)
     return found
 
 
-def test_the_operator_gets_the_verbs_it_uses_and_no_others() -> None:
+@pytest.mark.parametrize(("role", "access"), PROGRAMS)
+def test_a_program_gets_the_verbs_it_uses_and_no_others(role: str, access: tuple[Access, ...]) -> None:
     granted = {
         (group, resource): frozenset(rule["verbs"])
-        for rule in rules()
+        for rule in rules(role)
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
-    assert granted == {(access.group, access.resource): access.verbs for access in ACCESS}
+    assert granted == {(used.group, used.resource): used.verbs for used in access}
 
 
-def test_the_operator_gets_no_secrets_and_no_wildcard() -> None:
-    words = {word for rule in rules() for words in rule.values() for word in words}
+@pytest.mark.parametrize(("role", "access"), PROGRAMS)
+def test_a_program_gets_no_secrets_and_no_wildcard(role: str, access: tuple[Access, ...]) -> None:
+    words = {word for rule in rules(role) for words in rule.values() for word in words}
     assert not words & {"secrets", "configmaps", "*"}
 
 
-def test_there_is_no_right_over_the_whole_cluster() -> None:
-    templates = "".join(path.read_text() for path in (chart.CHART / "templates").rglob("*.yaml"))
-    assert "ClusterRole" not in templates
+def test_the_only_right_over_the_whole_cluster_is_to_ask_about_tokens() -> None:
+    """When it is given, and to whom, the rendered chart shows."""
+    lines = {
+        (path.name, line.strip())
+        for path in TEMPLATES.rglob("*.yaml")
+        for line in path.read_text().splitlines()
+        if "ClusterRole" in line or "system:" in line
+    }
+    assert lines == {
+        ("gateway-tokens.yaml", "kind: ClusterRoleBinding"),
+        ("gateway-tokens.yaml", "kind: ClusterRole"),
+        ("gateway-tokens.yaml", "name: system:auth-delegator"),
+    }
 
 
 def values(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
@@ -99,7 +117,7 @@ def test_the_chart_is_all_the_manifests_there_are() -> None:
     root = chart.CHART.parent.parent
     strays = [
         str(path.relative_to(root))
-        for folder in ("api", "kube", "operator", "runner", "docs")
+        for folder in ("api", "kube", "program", "operator", "runner", "gateway", "docs")
         for path in Path(root / folder).rglob("*.yaml")
     ]
     assert strays == []

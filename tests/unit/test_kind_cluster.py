@@ -11,7 +11,7 @@ from deploy.kind.errors import ClusterError
 from deploy.kind.golang import KUBE, Built, is_new_enough
 from deploy.kind.leftovers import Supervisor, supervisor
 from deploy.kind.node_image import lay_out
-from deploy.kind.nodes import configuration, full_name, lacks
+from deploy.kind.nodes import PUBLISHED, configuration, first_binding, full_name, lacks
 from deploy.kind.steps import line
 
 HERE = Checkout(Path("/home/me/agentjob"))
@@ -108,6 +108,27 @@ def test_what_a_node_lacks(present: dict[str, str], expected: list[str]) -> None
 def test_one_node_is_the_control_plane_and_the_others_workers(count: int) -> None:
     wanted = json.loads(configuration(count, own_image=True))
     assert [node["role"] for node in wanted["nodes"]] == ["control-plane", "worker", "worker"][:count]
+
+
+def test_the_control_plane_alone_publishes_ports_and_on_loopback_alone() -> None:
+    first, second = json.loads(configuration(2, own_image=True))["nodes"]
+    assert [found["containerPort"] for found in first["extraPortMappings"]] == list(PUBLISHED)
+    assert {found["listenAddress"] for found in first["extraPortMappings"]} == {"127.0.0.1"}
+    assert "extraPortMappings" not in second
+
+
+@pytest.mark.parametrize(
+    ("ports", "expected"),
+    [
+        pytest.param({}, "", id="a node made before there was one"),
+        pytest.param({"30080/tcp": None}, "", id="a port that is not published"),
+        pytest.param(
+            {"30080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "41234"}]}, "127.0.0.1:41234", id="a port that is"
+        ),
+    ],
+)
+def test_where_a_port_is_published(ports: dict[str, list[dict[str, str]] | None], expected: str) -> None:
+    assert first_binding(ports, 30080) == expected
 
 
 def test_only_our_own_image_has_patches_for_kubeadm() -> None:

@@ -12,9 +12,10 @@ import reference
 import tables
 from agentjob_api import names, notices, phases, reasons, spec, status
 from agentjob_api.phases import ALLOWED, Phase
-from agentjob_operator import health, manifests
+from agentjob_operator import manifests, metrics
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.settings import RunnerSettings
+from agentjob_program import health
 from agentjob_runner import options
 from measures import measures
 from members import constant_docs, member_docs
@@ -75,7 +76,7 @@ def test_the_diagram_shows_exactly_the_allowed_ways_between_phases() -> None:
 def test_each_metric_of_the_operator_is_listed() -> None:
     families = Metrics(dict, lambda: 0.0).registry.collect()
     registered = {family.name for family in families if family.name.startswith("agentjob_")}
-    assert {measure.name.removesuffix("_total") for measure in measures()} == registered
+    assert {measure.name.removesuffix("_total") for measure in measures(metrics)} == registered
 
 
 def test_each_variable_of_the_agent_is_listed() -> None:
@@ -95,7 +96,7 @@ def test_each_route_of_the_operator_is_told() -> None:
 
 
 def test_a_metric_says_its_labels() -> None:
-    [attempts] = [measure for measure in measures() if measure.name == "agentjob_attempts_total"]
+    [attempts] = [measure for measure in measures(metrics) if measure.name == "agentjob_attempts_total"]
     assert (attempts.kind, attempts.labels) == ("counter", ("namespace", "reason"))
     assert attempts.meaning.endswith(".")
 

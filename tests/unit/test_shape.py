@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("api", "kube", "operator", "runner", "deploy", "docs", "bench", "tests")
+PROGRAMS = ("api", "kube", "program", "operator", "runner", "gateway", "deploy", "docs", "bench", "tests")
 MAX_FILE = 300
 MAX_TEST_FILE = 500
 MAX_FUNCTION = 50

@@ -1,0 +1,187 @@
+"""The doors as one application: routes, and what every request goes through before it reaches one."""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from agentjob_gateway.caller import Caller
+from agentjob_gateway.doors import CALLER, DOORS, REQUEST, TICKET, Doors
+from agentjob_gateway.errors import Problem, Unauthenticated
+from agentjob_gateway.limits import Rates
+from agentjob_gateway.metrics import Metrics
+from agentjob_gateway.rest import answer
+from agentjob_gateway.routes import Route
+from agentjob_gateway.tickets import COOKIE
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SENT: Final = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "Mcp-Method",
+    "Mcp-Name",
+    "Mcp-Protocol-Version",
+    "Mcp-Session-Id",
+    "X-Request-Id",
+)
+"""Headers that a web page of another origin may send."""
+log = logging.getLogger(__name__)
+requests = logging.getLogger("agentjob_gateway.requests")
+
+
+class Authenticator(Protocol):
+    """Knows callers by their credentials."""
+
+    async def caller(self, credential: str) -> Caller:
+        """Whose credential it is; raises Unauthenticated."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entrance:
+    """What every request goes through."""
+
+    authenticator: Authenticator
+    rates: Rates
+    metrics: Metrics
+    cors_origins: frozenset[str] = frozenset()
+
+
+def application(doors: Doors, entrance: Entrance, routes: Sequence[Route], max_body_bytes: int) -> web.Application:
+    """The application with these routes."""
+    open_to_all = {(route.method, route.path) for route in routes if route.is_open}
+    with_ticket = {(route.method, route.path) for route in routes if route.takes_ticket}
+
+    @web.middleware
+    async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await _observed(request, handler, entrance)
+
+    @web.middleware
+    async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        route = (request.method, _route(request))
+        if request.match_info.http_exception is None and route not in open_to_all:
+            caller = await _caller(request, entrance.authenticator, takes_ticket=route in with_ticket)
+            request[CALLER] = caller
+            entrance.rates.take(caller, time.monotonic())
+        return await handler(request)
+
+    async def sign(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["X-Request-Id"] = request.get(REQUEST, "")
+        response.headers.update(_cors(request, entrance.cors_origins))
+
+    app = web.Application(middlewares=[observe, admit], client_max_size=max_body_bytes)
+    app.on_response_prepare.append(sign)
+    app[DOORS] = doors
+    for route in routes:
+        app.router.add_route(route.method, route.path, route.handler)
+    return app
+
+
+async def _observed(request: web.Request, handler: Handler, entrance: Entrance) -> web.StreamResponse:
+    """Names the request, turns whatever goes wrong into one shape, and tells of it in log and metrics."""
+    started = time.perf_counter()
+    given = request.headers.get("X-Request-Id", "")
+    request[REQUEST] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    if (preflight := _preflight(request, entrance.cors_origins)) is not None:
+        return preflight
+    try:
+        response = await handler(request)
+    except Problem as problem:
+        response = _problem(request, problem)
+    except web.HTTPException as found:
+        response = _problem(request, _Plain(found))
+    except Exception:  # the outermost frame of a request: a defect of ours, not of the client's
+        log.exception("A request failed", extra={"request": request[REQUEST], "route": _route(request)})
+        response = _problem(request, Problem("something went wrong here; the request's id finds it in the log"))
+    _tell(request, response.status, time.perf_counter() - started, entrance.metrics)
+    return response
+
+
+class _Plain(Problem):
+    """What aiohttp itself refuses: no such route, another method, a body that is too large."""
+
+    def __init__(self, found: web.HTTPException) -> None:
+        super().__init__(found.text or found.reason)
+        self.status, self.title = found.status, found.reason
+        self._allow = found.headers.get("Allow")
+
+    def headers(self) -> dict[str, str]:
+        """With the methods that would have been right."""
+        return super().headers() | ({"Allow": self._allow} if self._allow else {})
+
+
+def _problem(request: web.Request, problem: Problem) -> web.Response:
+    response = answer(problem.body(request[REQUEST]), problem.status, problem.headers())
+    response.content_type = "application/problem+json"
+    return response
+
+
+def _tell(request: web.Request, status: int, seconds: float, metrics: Metrics) -> None:
+    """Never the address itself: its query may hold a prompt or a ticket."""
+    route, caller = _route(request), request.get(CALLER)
+    metrics.answered(request.method, route, status, seconds)
+    facts = {
+        "request": request[REQUEST],
+        "method": request.method,
+        "route": route,
+        "status": status,
+        "seconds": round(seconds, 4),
+        "caller": caller.name if caller else None,
+    }
+    requests.info("Answered", extra=facts)
+
+
+def _route(request: web.Request) -> str:
+    """The route's own path, such as /v1/jobs/{id}."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "none"
+
+
+async def _caller(request: web.Request, authenticator: Authenticator, *, takes_ticket: bool) -> Caller:
+    """Who asks: by the header Authorization or, where a browser cannot send one, by a ticket."""
+    scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+    if scheme:
+        if scheme.lower() != "bearer" or not credential.strip():
+            raise Unauthenticated("Authorization: expected Bearer and a credential")
+        return await authenticator.caller(credential.strip())
+    text = request.query.get("ticket") or request.cookies.get(COOKIE)
+    if not (takes_ticket and text):
+        raise Unauthenticated("Authorization: expected Bearer and an API key, found nothing")
+    ticket = request[TICKET] = request.app[DOORS].tickets.check(text, datetime.now(UTC))
+    return ticket.caller
+
+
+def _preflight(request: web.Request, origins: frozenset[str]) -> web.Response | None:
+    """The answer to a browser that asks what a page of another origin may do; None for any other request."""
+    if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+        return None
+    if not _cors(request, origins):
+        return web.Response(status=204)
+    allowed = {
+        "Access-Control-Allow-Methods": "GET, POST, DELETE",
+        "Access-Control-Allow-Headers": ", ".join(_SENT),
+        "Access-Control-Max-Age": "600",
+    }
+    return web.Response(status=204, headers=allowed)
+
+
+def _cors(request: web.Request, origins: frozenset[str]) -> dict[str, str]:
+    origin = request.headers.get("Origin", "")
+    if origin not in origins:
+        return {}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Credentials": "true",
+        "Access-Control-Expose-Headers": "Location, Mcp-Session-Id, Retry-After, X-Request-Id",
+        "Vary": "Origin",
+    }

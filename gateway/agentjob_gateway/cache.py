@@ -1,0 +1,129 @@
+"""The jobs of the served namespaces as last heard of: what is read is read from here, and costs the cluster nothing."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from agentjob_api.names import Key
+from agentjob_kube.client import Client
+from agentjob_kube.listwatch import Changed, ListWatch, Removed, Replaced, Selection
+from agentjob_kube.resources import AGENT_JOBS
+
+Object = dict[str, Any]
+
+MAX_GONE: Final = 10_000
+"""Deleted jobs that are remembered: more than can be deleted while one answer is on its way."""
+
+
+def version(job: Object) -> int:
+    """The resourceVersion of a job as a number."""
+    return int(job["metadata"]["resourceVersion"])
+
+
+def key_of(job: Object) -> Key:
+    """Namespace and name of a job."""
+    return Key(job["metadata"]["namespace"], job["metadata"]["name"])
+
+
+def lean(job: Object) -> Object:
+    """A job without what only its writers need."""
+    job["metadata"].pop("managedFields", None)
+    return job
+
+
+@dataclass
+class JobCache:
+    """Jobs by key. Anything may be late, nothing goes back: an object never replaces a newer one of itself."""
+
+    namespaces: tuple[str, ...]
+    synced: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once all jobs have been listed: before, what is missing may only not be known yet."""
+    is_closing: bool = False
+    """Whether nobody is to wait for changes any more."""
+    _jobs: dict[str, dict[str, Object]] = field(default_factory=dict)
+    _gone: dict[str, None] = field(default_factory=dict)
+    _news: dict[Key, asyncio.Event] = field(default_factory=dict)
+    _listed: set[str] = field(default_factory=set)
+    _watches: list[ListWatch[Object]] = field(default_factory=list)
+
+    def get(self, key: Key) -> Object | None:
+        """A job, which the caller does not change."""
+        return self._jobs.get(key.namespace, {}).get(key.name)
+
+    def of(self, namespace: str) -> Iterator[Object]:
+        """All jobs of a namespace, in no order."""
+        return iter(tuple(self._jobs.get(namespace, {}).values()))
+
+    def __len__(self) -> int:
+        return sum(map(len, self._jobs.values()))
+
+    def put(self, job: Object) -> None:
+        """Takes a job as the API server gave it."""
+        key = key_of(job)
+        known = self.get(key)
+        if job["metadata"]["uid"] in self._gone or (known is not None and version(known) >= version(job)):
+            return
+        self._jobs.setdefault(key.namespace, {})[key.name] = lean(job)
+        self._tell(key)
+
+    def drop(self, job: Object) -> None:
+        """Forgets a job that is gone; not another one that has its name by now."""
+        key, uid = key_of(job), job["metadata"]["uid"]
+        self._gone[uid] = None
+        if len(self._gone) > MAX_GONE:
+            del self._gone[next(iter(self._gone))]
+        if (known := self.get(key)) is not None and known["metadata"]["uid"] == uid:
+            del self._jobs[key.namespace][key.name]
+            self._tell(key)
+
+    def replace(self, namespace: str, jobs: tuple[Object, ...], at: int) -> None:
+        """Takes a LIST of all jobs in a namespace at a version."""
+        listed = {job["metadata"]["uid"] for job in jobs}
+        for job in jobs:
+            self.put(job)
+        for known in self.of(namespace):
+            if known["metadata"]["uid"] not in listed and version(known) <= at:
+                self.drop(known)
+        self._listed.add(namespace)
+        if self._listed.issuperset(self.namespaces):
+            self.synced.set()
+
+    async def change(self, key: Key) -> None:
+        """Returns at the next change of a job, or when it is gone. The caller bounds the wait."""
+        if self.is_closing:
+            return
+        await self._news.setdefault(key, asyncio.Event()).wait()
+
+    def age(self) -> float:
+        """Seconds since the API server last said anything, in the namespace where it is longest.
+
+        It says something about once a minute even when nothing happens.
+        """
+        return max((time.monotonic() - watch.heard for watch in self._watches), default=0.0)
+
+    def close(self) -> None:
+        """Wakes all who wait; whoever comes now does not wait."""
+        self.is_closing = True
+        for key in list(self._news):
+            self._tell(key)
+
+    def _tell(self, key: Key) -> None:
+        if (news := self._news.pop(key, None)) is not None:
+            news.set()
+
+    async def run(self, client: Client, namespace: str) -> None:
+        """Keeps the jobs of a namespace true for ever."""
+        watch = ListWatch(client, Selection(AGENT_JOBS, namespace), lean)
+        self._watches.append(watch)
+        async with aclosing(watch.deltas()) as deltas:
+            async for delta in deltas:
+                match delta:
+                    case Replaced(jobs, at):
+                        self.replace(namespace, jobs, int(at))
+                    case Changed(job):
+                        self.put(job)
+                    case Removed(job):
+                        self.drop(job)

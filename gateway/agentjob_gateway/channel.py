@@ -1,0 +1,274 @@
+"""One job's stream in this process: read from the cluster once, and handed to everybody who watches."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol
+
+from agentjob_api.lines import Line
+from agentjob_api.phases import Phase
+from agentjob_gateway import answers, sse
+from agentjob_gateway.follow import LOOK_SECONDS, PACE, Counts, Follower, Pace
+from agentjob_gateway.known import Known
+from agentjob_gateway.reading import Gap
+from agentjob_gateway.ring import BATCH_BYTES, MAX_BYTES, MAX_ENTRIES, Entry, Ring
+from agentjob_gateway.sse import OPEN, Position
+from agentjob_kube.client import Client
+
+Object = dict[str, Any]
+
+FIRST: Final = Position(1, 0)
+"""Before the first line of the first attempt."""
+HEARTBEAT: Final = sse.chunked(sse.HEARTBEAT)
+BROKEN: Final = sse.chunked(sse.retry(2_000))
+"""What ends a stream that a defect of ours has broken: whoever watches comes back to another one."""
+log = logging.getLogger(__name__)
+
+
+class Tuning(NamedTuple):
+    """What a stream may take: bytes, entries and seconds."""
+
+    channels: int = 500
+    """Jobs that are watched at once."""
+    ring_bytes: int = MAX_BYTES
+    ring_entries: int = MAX_ENTRIES
+    linger: float = 10.0
+    """How long a job's stream is kept when nobody watches: who was cut off comes back."""
+    heartbeat: float = 15.0
+    """How long a client hears nothing at most."""
+    drain: float = 30.0
+    """How long a client may take to read what was written for it."""
+    leave: float = 5.0
+    """How long all may take to go when they are sent elsewhere."""
+    buffer_bytes: int = 256 * 1024
+    """What is written for a client beyond what it has read, before it is waited for."""
+    pace: Pace = PACE
+
+
+TUNING: Final = Tuning()
+
+
+class Reader(Protocol):
+    """A client that is up to date: what comes is written for it at once."""
+
+    position: Position
+    """How far it has the lines."""
+    state: bytes
+    """The last state it was told."""
+
+    def deliver(self, chunks: bytes) -> bool:
+        """Writes; false when it cannot keep up, and is to be left alone."""
+        ...
+
+    def wake(self) -> None:
+        """Lets it look at the channel by itself: it fell behind, or this is the end."""
+        ...
+
+
+class Channel:
+    """Reads on until it is ended, or the job's last line is there. Everything happens in one event loop."""
+
+    def __init__(self, client: Client, known: Known, start: int, counts: Counts, tuning: Tuning = TUNING) -> None:
+        """`start` is the attempt from which on the job is followed."""
+        self.job = known.key.name
+        """Its name."""
+        self.users = 0
+        """How many watch."""
+        self.closing: bytes | None = None
+        """The last chunk, once every line is there."""
+        self.ring = Ring(Position(start, 0), tuning.ring_bytes, tuning.ring_entries)
+        self._known = known
+        self._counts = counts
+        self._pending: list[bytes] = []
+        """What is in the ring, and not yet handed out."""
+        self._live: set[Reader] = set()
+        self._ahead: set[Reader] = set()
+        """Readers that have more than the ring: what comes first is nothing new to them."""
+        self._is_silent = False
+        self._news = asyncio.Event()
+        self._standing, self.state = _state(known.job)
+        self._follower: Final = partial(Follower, client, known, counts, tuning.pace)
+        self._tasks = [asyncio.create_task(self._follow(start)), asyncio.create_task(self._watch())]
+        self._tasks[0].add_done_callback(self._followed)
+
+    def end(self) -> None:
+        """Lets go of the cluster."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Ends it, and returns when nothing is left of it."""
+        self.end()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tell_news()
+
+    async def _follow(self, start: int) -> None:
+        async with aclosing(self._follower().items(start)) as items:
+            async for item in items:
+                self._publish(item)
+
+    def _followed(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            log.error("Following a job", exc_info=error, extra=self._known.facts)
+        self._look()
+        self.closing = BROKEN if error is not None else _closing(self._known)
+        self._tasks[1].cancel()
+        self._tell_news()
+        for reader in (*self._live, *self._ahead):
+            reader.wake()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._known.change(LOOK_SECONDS)
+            self._look()
+
+    def _look(self) -> None:
+        """Tells everybody when the job's phase has changed, or the reason."""
+        standing, state = _state(self._known.job)
+        if standing == self._standing:
+            return
+        self._standing, self.state = standing, state
+        self.flush()
+        for reader in (*self._live, *self._ahead):
+            reader.state = state
+        self._hand_out(state)
+
+    def _publish(self, item: Line | Gap) -> None:
+        """Takes the next line. All that come in one turn of the event loop are handed out together at its end."""
+        entry = _entry(self.job, item)
+        self.ring.append(entry)
+        self._counts.lines += entry.time is not None
+        self._counts.gaps += entry.time is None
+        if not self._pending:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._pending.append(entry.chunk)
+
+    def flush(self) -> None:
+        """Hands out what has come."""
+        if not self._pending:
+            return
+        chunks = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+        self._pending.clear()
+        self._hand_out(chunks, self._live)
+        for reader in [each for each in self._ahead if each.position <= self.ring.last]:
+            self._ahead.discard(reader)
+            reader.wake()
+        self._tell_news()
+
+    def beat(self) -> None:
+        """Called now and then: lets those hear something who have heard nothing since the last time."""
+        if self._is_silent:
+            self._hand_out(HEARTBEAT)
+        self._is_silent = True
+
+    def _hand_out(self, chunks: bytes, readers: set[Reader] | None = None) -> None:
+        """Writes for these readers, or for all that wait."""
+        listening = tuple(readers if readers is not None else self._live | self._ahead)
+        self._is_silent = False
+        self._counts.bytes += len(chunks) * len(listening)
+        for reader in [each for each in listening if not each.deliver(chunks)]:
+            self.detach(reader)
+            reader.wake()
+
+    def attach(self, reader: Reader) -> None:
+        """From now on a reader that has everything gets what comes."""
+        self.flush()
+        (self._live if reader.position <= self.ring.last else self._ahead).add(reader)
+        if self.closing is not None:
+            reader.wake()
+
+    def detach(self, reader: Reader) -> None:
+        """From now on it gets nothing; its position tells how far it came."""
+        self.flush()
+        if reader in self._live:
+            self._live.discard(reader)
+            reader.position = self.ring.last
+        self._ahead.discard(reader)
+
+    async def missed(self, after: Position) -> AsyncGenerator[Sequence[Entry], None]:
+        """What there is after a position, until there is no more; from the log itself what the ring no longer has."""
+        after = max(after, FIRST)
+        while (found := self.ring.after(after)) != []:
+            if found is None:
+                until = self.ring.floor
+                async with aclosing(self._past(after, until)) as batches:
+                    async for batch in batches:
+                        yield batch
+                after = until
+            else:
+                found[0] = _clipped(self.job, found[0], after)
+                yield found
+                after = found[-1].position
+
+    async def _past(self, after: Position, until: Position) -> AsyncGenerator[Sequence[Entry], None]:
+        batch: list[Entry] = []
+        size = 0
+        async with aclosing(self._follower().past(after, until)) as items:
+            async for item in items:
+                batch.append(_entry(self.job, item))
+                size += len(batch[-1].chunk)
+                if size >= BATCH_BYTES:
+                    yield batch
+                    batch, size = [], 0
+        if batch:
+            yield batch
+
+    async def news(self) -> None:
+        """Returns when there is more, or this is the end."""
+        if self.closing is None:
+            await self._news.wait()
+
+    def _tell_news(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+def _entry(job: str, item: Line | Gap) -> Entry:
+    """A line or a gap as it is kept and handed out."""
+    if isinstance(item, Gap):
+        position = Position(item.attempt, OPEN if item.last is None else item.last)
+        return Entry(position, item.first, None, truncated=False, chunk=sse.chunked(sse.gap(*item)))
+    position = Position(item.attempt, item.seq)
+    return Entry(position, item.seq, item.time, item.truncated, sse.chunked(sse.line(job, item)))
+
+
+def item_of(entry: Entry) -> Line | Gap:
+    """The line or gap that an entry was made of; newlines in a message, if any, are LF."""
+    attempt, seq = entry.position
+    if entry.time is None:
+        return Gap(attempt, entry.first, None if seq == OPEN else seq)
+    return Line(seq, attempt, entry.time, entry.truncated, sse.data_of(sse.unchunked(entry.chunk)))
+
+
+def _clipped(job: str, entry: Entry, after: Position) -> Entry:
+    """An entry without what somebody at a position has: of a gap, lines that came before they were lost."""
+    if entry.position.attempt != after.attempt or entry.first > after.seq:
+        return entry
+    item = item_of(entry)
+    assert isinstance(item, Gap), "a line begins where it ends, and that is after the position"
+    return _entry(job, item._replace(first=after.seq + 1))
+
+
+def _state(job: Object) -> tuple[tuple[str, str], bytes]:
+    """Where a job stands: in two words, and as a chunk."""
+    status = job["status"]
+    ready: Object = next((each for each in status.get("conditions", ()) if each["type"] == "Ready"), {})
+    phase, reason = answers.phase(job).value, ready.get("reason", "")
+    return (phase, reason), sse.chunked(sse.state(phase, reason, ready.get("message", "")))
+
+
+def _closing(known: Known) -> bytes:
+    """The last event of a job's stream, as a chunk."""
+    job, name = known.job, known.key.name
+    phase = answers.phase(job)
+    if phase is Phase.SUCCEEDED:
+        return sse.chunked(sse.done(name))
+    if not phase.is_final:
+        return sse.chunked(sse.failed(name, "The job was deleted before it had ended.", "Deleted"))
+    failure: Object = job["status"].get("failure") or {}
+    sentence = answers.failure(job) or f"The job has ended as {phase}."
+    return sse.chunked(sse.failed(name, sentence, failure.get("reason", phase.value)))

@@ -1,0 +1,175 @@
+"""A job's lines as they come from the cluster: every one once, in order, through all attempts, whatever goes wrong.
+
+A log is followed until it breaks off, and then read again from its last known line on. What is known already is told by
+`seq`; what is not there, though a later line is, is looked for in the whole log and then told as a `Gap`.
+"""
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from agentjob_api import lines
+from agentjob_api.lines import Line
+from agentjob_api.names import AGENT_CONTAINER, Key, pod_name
+from agentjob_gateway.known import Known
+from agentjob_gateway.reading import End, Gap, Next, Reading, end_of, next_step
+from agentjob_gateway.sse import OPEN, Position
+from agentjob_kube.backoff import Backoff
+from agentjob_kube.client import Client
+from agentjob_kube.errors import ApiError
+
+LOOK_SECONDS: Final = 30.0
+"""A job is looked at again after so long, though nothing was heard of it."""
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Counts:
+    """What all streams of a process come to."""
+
+    streams: int = 0
+    """Streams that are open."""
+    follows: int = 0
+    """Logs that are being read for them."""
+    lines: int = 0
+    """Lines that came from the cluster."""
+    skipped: int = 0
+    """Lines of text in a log that are none of a runner's."""
+    gaps: int = 0
+    """Places at which lines are lost."""
+    bytes: int = 0
+    """Bytes of events that went to clients."""
+    dropped: int = 0
+    """Clients that did not read, and were hung up on."""
+
+
+class Pace(NamedTuple):
+    """How a log is read again that has given nothing more."""
+
+    again: Backoff = Backoff(first=0.1, most=5.0)
+    wait: Callable[[Known, float], Awaitable[None]] = Known.change
+    """Waits for a change of the job, or so many seconds."""
+    clock: Callable[[], float] = time.monotonic
+
+
+PACE: Final = Pace()
+
+
+class Follower:
+    """The lines of one job."""
+
+    def __init__(self, client: Client, known: Known, counts: Counts, pace: Pace = PACE) -> None:
+        self._client = client
+        self._known = known
+        self._counts = counts
+        self._pace = pace
+        self._end = End.EOF
+        """How the last reading ended."""
+        self._failures = 0
+        """How often in a row a log was read without a new line."""
+        self._at_least = 0.0
+        """Seconds for which the API server wants to be left alone."""
+
+    async def items(self, attempt: int) -> AsyncGenerator[Line | Gap, None]:
+        """Everything from this attempt on, as it comes. Ends when the job has, or is gone."""
+        while await self._begins(attempt):
+            async with aclosing(self._attempt(Reading(attempt))) as items:
+                async for item in items:
+                    yield item
+            attempt += 1
+
+    async def past(self, after: Position, until: Position) -> AsyncGenerator[Line | Gap, None]:
+        """The lines after a position up to another, from the logs once more; what is there no more is told as gaps."""
+        for attempt in range(max(after.attempt, 1), until.attempt + 1):
+            begin = after.seq if attempt == after.attempt else 0
+            end = until.seq if attempt == until.attempt else OPEN
+            if begin < end:
+                async with aclosing(self._attempt(Reading(attempt, begin, end, searches=0), is_past=True)) as items:
+                    async for item in items:
+                        yield item
+
+    async def _begins(self, attempt: int) -> bool:
+        """Waits for an attempt; false when there will be none."""
+        while not self._known.is_gone:
+            if self._known.attempts >= attempt:
+                return True
+            if self._known.is_final:
+                return False
+            await self._pace.wait(self._known, LOOK_SECONDS)
+        return False
+
+    async def _attempt(self, reading: Reading, *, is_past: bool = False) -> AsyncGenerator[Line | Gap, None]:
+        """All that is wanted of an attempt. `is_past`: it has been there."""
+        step, vain_since = Next.LATER, self._pace.clock()
+        while step in (Next.LATER, Next.AT_ONCE):
+            has_ended, before = is_past or self._known.has_ended(reading.attempt), (reading.seq, self._end)
+            if has_ended and self._never_ran(reading):
+                return
+            async with aclosing(self._read(reading, has_ended=has_ended)) as items:
+                async for item in items:
+                    yield item
+            if not has_ended or (reading.seq, self._end) != before:
+                vain_since = self._pace.clock()
+            step = next_step(self._end, has_ended=has_ended, seconds=self._pace.clock() - vain_since)
+            if step is Next.LATER:
+                self._failures += 1
+                await self._pace.wait(self._known, self._pace.again.delay(self._failures, self._at_least))
+        if step is Next.LOST or (reading.until != OPEN and not reading.is_complete):
+            yield reading.rest()
+
+    def _never_ran(self, reading: Reading) -> bool:
+        """Whether an attempt that has ended cannot have lines."""
+        has_lines = reading.seq > 0 or reading.until != OPEN
+        return not has_lines and not self._known.may_have_run(reading.attempt)
+
+    async def _read(self, reading: Reading, *, has_ended: bool) -> AsyncGenerator[Line | Gap, None]:
+        """What one reading adds; `_end` tells how it ended. After the attempt's end, nothing less than all will do."""
+        since = reading.since(is_whole=has_ended)
+        self._counts.follows += 1
+        self._at_least = 0.0
+        has_text = has_lines = False
+        try:
+            async with aclosing(self._log(reading.attempt, follow=not has_ended, since=since)) as found:
+                async for line in found:
+                    has_text, has_lines = has_text or line is None, has_lines or line is not None
+                    for item in reading.take(line) if line is not None else ():
+                        self._failures = 0
+                        yield item
+                    if reading.is_complete or reading.is_missing_lines:
+                        break
+            self._end = _end(reading, is_text=has_text and not has_lines)
+        except ApiError as error:
+            self._failed(error, reading.attempt)
+        finally:
+            self._counts.follows -= 1
+
+    def _failed(self, error: ApiError, attempt: int) -> None:
+        self._end, self._at_least = end_of(error), error.retry_after
+        if self._end in (End.REFUSED, End.UNREACHABLE) and not self._failures:
+            # An agent that thinks for long is silence, too: that a log breaks off is no news by itself.
+            level = logging.WARNING if self._end is End.REFUSED else logging.INFO
+            log.log(level, "Reading a log: %s", error, extra=self._known.facts | {"attempt": attempt})
+
+    async def _log(self, attempt: int, *, follow: bool, since: datetime | None) -> AsyncGenerator[Line | None, None]:
+        """The lines of an attempt's log; None for each that is none of its runner's."""
+        job = self._known.key
+        pod = Key(job.namespace, pod_name(job.name, attempt))
+        async with aclosing(self._client.log_lines(pod, AGENT_CONTAINER, follow=follow, since=since)) as found:
+            async for text in found:
+                line = lines.parse(text)
+                is_ours = line is not None and line.attempt == attempt
+                self._counts.skipped += not is_ours
+                yield line if is_ours else None
+
+
+def _end(reading: Reading, *, is_text: bool) -> End:
+    """How a reading ended that no error has ended."""
+    if reading.is_complete:
+        return End.COMPLETE
+    if reading.is_missing_lines:
+        return End.MISSING
+    return End.TEXT if is_text else End.EOF

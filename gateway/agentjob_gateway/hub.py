@@ -1,0 +1,178 @@
+"""All that is watched in this process, each job through one channel however many watch it."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any, Final
+
+from aiohttp import web
+
+from agentjob_api.lines import Line
+from agentjob_api.names import Key
+from agentjob_gateway import sse
+from agentjob_gateway.cache import JobCache, key_of
+from agentjob_gateway.channel import BROKEN, TUNING, Channel, Tuning, item_of
+from agentjob_gateway.errors import RETRY_SECONDS, Unavailable
+from agentjob_gateway.follow import Counts
+from agentjob_gateway.known import Known
+from agentjob_gateway.reader import Reader
+from agentjob_gateway.reading import Gap
+from agentjob_gateway.sse import END, Position
+from agentjob_kube.client import Client
+
+Object = dict[str, Any]
+
+_GOING: Final = "the stream is broken off here; ask again"
+
+
+class Hub:
+    """Streams of jobs. Used from one event loop."""
+
+    def __init__(self, client: Client, cache: JobCache, tuning: Tuning = TUNING) -> None:
+        self.counts = Counts()
+        self._client = client
+        self._cache = cache
+        self._tuning = tuning
+        self._channels: dict[str, Channel] = {}
+        """By uid of the job."""
+        self._lingering: dict[str, asyncio.TimerHandle] = {}
+        """Until when channels are kept that nobody watches, by uid of the job."""
+        self._readers: set[Reader] = set()
+        self._is_closing = False
+        self._empty = asyncio.Event()
+
+    async def run(self) -> None:
+        """Sends heartbeats for ever."""
+        while True:
+            await asyncio.sleep(self._tuning.heartbeat / 2)
+            self.beat()
+
+    def beat(self) -> None:
+        """Lets every client hear something that has heard nothing since the beat before."""
+        for channel in self._channels.values():
+            channel.beat()
+        for reader in self._readers:
+            reader.beat()
+
+    def lag_seconds(self) -> float:
+        """For how long the client that is behind the longest has been so; 0 when all have what there is."""
+        now = asyncio.get_running_loop().time()
+        return max((now - each.behind_since for each in self._readers if each.behind_since is not None), default=0.0)
+
+    async def lines(self, key: Key, uid: str, after: Position) -> AsyncGenerator[Line | Gap, None]:
+        """Every line of a job after a position, in order, across attempts, as it comes, and gaps where lines are lost.
+
+        Ends when the job has ended, or is gone, and its last line was given.
+
+        Raises:
+            Unavailable: too many jobs are watched here, or this gateway is about to stop.
+        """
+        channel = self._join(key, uid, after)
+        try:
+            while True:
+                async with aclosing(channel.missed(after)) as batches:
+                    async for batch in batches:
+                        for entry in batch:
+                            yield item_of(entry)
+                        after = batch[-1].position
+                if self._is_closing or channel.closing is BROKEN:
+                    raise Unavailable(_GOING, retry_after=RETRY_SECONDS)
+                if channel.closing is not None:
+                    return
+                await channel.news()
+        finally:
+            self._leave(uid, channel)
+
+    async def stream(self, request: web.Request, job: Object, after: Position) -> web.StreamResponse:
+        """The answer to a request for a job's events after a position, once it was given: server-sent events.
+
+        A client that has all of it gets 204, which keeps an EventSource from asking again.
+
+        Raises:
+            Unavailable: too many jobs are watched here, or this gateway is about to stop.
+        """
+        if after == END:
+            return web.Response(status=204)
+        response, uid = web.StreamResponse(headers=sse.HEADERS), job["metadata"]["uid"]
+        channel = self._join(key_of(job), uid, after)
+        try:
+            await response.prepare(request)
+            if request.transport is not None:
+                await self._read(channel, Reader(request, response, after, self.counts, self._tuning))
+        except ConnectionError:
+            pass  # the client was gone before it had the head of the answer
+        finally:
+            self._leave(uid, channel)
+        return response
+
+    async def _read(self, channel: Channel, reader: Reader) -> None:
+        self._readers.add(reader)
+        self.counts.streams += 1
+        try:
+            await reader.run(channel)
+        finally:
+            self.counts.streams -= 1
+            self._readers.discard(reader)
+            if not self._readers:
+                self._empty.set()
+
+    async def shutdown(self) -> None:
+        """Sends everybody elsewhere, and ends what is left. Nobody is let in any more."""
+        self._is_closing = True
+        for reader in tuple(self._readers):
+            reader.leave()
+        if self._readers:
+            self._empty.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._tuning.leave):
+                    await self._empty.wait()
+        for timer in self._lingering.values():
+            timer.cancel()
+        self._lingering.clear()
+        channels = tuple(self._channels.values())
+        self._channels.clear()
+        for channel in channels:
+            await channel.close()
+
+    def _join(self, key: Key, uid: str, after: Position) -> Channel:
+        """The channel of a job, which is there until `_leave`, and a while longer."""
+        channel = self._channel(key, uid, after)
+        channel.users += 1
+        return channel
+
+    def _leave(self, uid: str, channel: Channel) -> None:
+        channel.users -= 1
+        if not channel.users and self._channels.get(uid) is channel:
+            loop = asyncio.get_running_loop()
+            self._lingering[uid] = loop.call_later(self._tuning.linger, self._expire, uid)
+
+    def _channel(self, key: Key, uid: str, after: Position) -> Channel:
+        if self._is_closing:
+            raise Unavailable(_GOING, retry_after=RETRY_SECONDS)
+        found = self._channels.get(uid)
+        if found is not None and found.closing is not BROKEN:
+            if (timer := self._lingering.pop(uid, None)) is not None:
+                timer.cancel()
+            return found
+        if found is None:
+            self._make_room()
+        known = Known(self._cache, key, uid)
+        # Not beyond what there is: the position may be anything that a client has sent.
+        start = max(1, min(after.attempt, known.attempts))
+        made = self._channels[uid] = Channel(self._client, known, start, self.counts, self._tuning)
+        return made
+
+    def _make_room(self) -> None:
+        """Lets go of a channel that nobody watches, if there are too many."""
+        if len(self._channels) < self._tuning.channels:
+            return
+        if not self._lingering:
+            why = f"{len(self._channels)} jobs are watched here at the moment, and no more can be"
+            raise Unavailable(why, retry_after=RETRY_SECONDS)
+        uid = next(iter(self._lingering))
+        self._lingering[uid].cancel()
+        self._expire(uid)
+
+    def _expire(self, uid: str) -> None:
+        del self._lingering[uid]
+        self._channels.pop(uid).end()

@@ -1,0 +1,176 @@
+"""What can be done with jobs, whichever door it comes through. Reads are from the cache, writes go to the cluster."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
+
+from agentjob_api import names
+from agentjob_api.names import Key
+from agentjob_api.phases import Phase
+from agentjob_gateway import answers, errors
+from agentjob_gateway.cache import JobCache
+from agentjob_gateway.caller import Caller, Verb
+from agentjob_gateway.errors import BadRequest, Missing, NotAllowed, TooMany
+from agentjob_gateway.submission import Submission, check_same, manifest
+from agentjob_kube.backoff import Backoff
+from agentjob_kube.client import Client
+from agentjob_kube.errors import AlreadyExists, ApiError, NotFound, ServerError, Unreachable
+from agentjob_kube.resources import AGENT_JOBS
+
+Object = dict[str, Any]
+
+CREATE: Final = Backoff(first=0.1, most=1.0)
+CREATE_TRIES: Final = 3
+"""A create that got no answer may have been done: repeated, it finds its own job."""
+
+
+class Submitted(NamedTuple):
+    """A job that is there."""
+
+    job: Object
+    is_new: bool
+    """Whether this request has made it; otherwise an earlier one of the same Idempotency-Key has."""
+
+
+class Rights(Protocol):
+    """Who may do what."""
+
+    async def allows(self, caller: Caller, verb: Verb, namespace: str, *, is_own: bool = False) -> bool:
+        """Whether a caller may; raises Unavailable when nobody can tell."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jobs:
+    """The jobs of the served namespaces. Every method raises `errors.Problem` and nothing else."""
+
+    client: Client
+    cache: JobCache
+    rights: Rights
+    queue_depth: int
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def namespace(self, caller: Caller, asked: str | None, verb: Verb) -> str:
+        """Where a caller works: where it was asked for, or where the caller is at home, or the only place there is."""
+        served = self.cache.namespaces
+        at_home = caller.namespace if caller.role is not None or caller.namespace in served else None
+        chosen = asked or at_home or (served[0] if len(served) == 1 else None)
+        if chosen is None:
+            raise BadRequest(f"namespace: name one of {', '.join(served)} in the query, as in ?namespace={served[0]}")
+        if chosen not in served or not await self.rights.allows(caller, verb, chosen, is_own=True):
+            raise NotAllowed(f"{caller.name} may not {verb} agentjobs in the namespace {chosen!r}")
+        return chosen
+
+    async def submit(self, caller: Caller, namespace: str, submission: Submission) -> Submitted:
+        """Makes a job, or finds the one that the same Idempotency-Key has made."""
+        body = manifest(submission, caller, namespace, secrets.token_hex(16))
+        key = Key(namespace, body["metadata"]["name"])
+        if submission.idempotency_key is not None and (known := self.cache.get(key)) is not None:
+            check_same(known, body)
+            return Submitted(known, is_new=False)
+        self._check_room(caller, namespace)
+        try:
+            job, is_new = await self._create(key, body)
+        except ApiError as error:
+            raise errors.of(error) from error
+        self.cache.put(job)
+        return Submitted(job, is_new)
+
+    async def _create(self, key: Key, body: Object) -> Submitted:
+        for tried in range(1, CREATE_TRIES + 1):
+            try:
+                return Submitted(await self.client.create(AGENT_JOBS, key.namespace, body), is_new=True)
+            except AlreadyExists:
+                found = await self.client.get(AGENT_JOBS, key)
+                check_same(found, body)
+                return Submitted(found, is_new=_is_of(found, body))
+            except (Unreachable, ServerError) as error:
+                if tried == CREATE_TRIES:
+                    raise
+                await self.sleep(CREATE.delay(tried, error.retry_after))
+        raise AssertionError("the last try has returned or raised")
+
+    def _check_room(self, caller: Caller, namespace: str) -> None:
+        """Holds a caller to its limits, as far as they can be known here: another replica may be about to add one."""
+        waiting = own = 0
+        for job in self.cache.of(namespace):
+            standing = answers.phase(job)
+            waiting += standing is Phase.PENDING
+            own += not standing.is_final and is_own(caller, job)
+        if own >= caller.limits.concurrent_jobs:
+            raise TooMany(f"{caller.name} has {own} jobs that have not ended, and may have no more", retry_after=10)
+        if waiting >= self.queue_depth:
+            raise TooMany(f"{waiting} jobs wait in {namespace!r} for their agents to start", retry_after=10)
+
+    async def find(self, key: Key) -> Object:
+        """A job. The caller's right to see it is checked with the namespace."""
+        if (known := self.cache.get(key)) is not None:
+            return known
+        try:
+            found = await self.client.get(AGENT_JOBS, key)  # made a moment ago through another replica, perhaps
+        except NotFound as error:
+            raise Missing(f"there is no job {key.name!r} in the namespace {key.namespace!r}") from error
+        except ApiError as error:
+            raise errors.of(error) from error
+        self.cache.put(found)
+        return found
+
+    async def ended(self, key: Key, seconds: float) -> Object:
+        """A job once it has ended, or as it stands after so many seconds, or when this gateway is about to stop."""
+        job = await self.find(key)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not answers.phase(job).is_final and not self.cache.is_closing:
+                    await self.cache.change(key)
+                    job = await self.find(key)
+        return job
+
+    async def listed(self, namespace: str) -> list[Object]:
+        """All jobs of a namespace, the latest first."""
+        found = list(self.cache.of(namespace))
+        found.sort(key=lambda job: (job["metadata"]["creationTimestamp"], job["metadata"]["name"]), reverse=True)
+        return found
+
+    async def cancel(self, caller: Caller, key: Key) -> Object:
+        """A job that is to be stopped; one that has ended stays as it is."""
+        job = await self._own(caller, key, Verb.CANCEL)
+        if answers.phase(job).is_final or job["spec"].get("cancel"):
+            return job
+        patch = {"metadata": {"uid": job["metadata"]["uid"]}, "spec": {"cancel": True}}
+        try:
+            changed = await self.client.patch(AGENT_JOBS, key, patch)
+        except ApiError as error:
+            raise errors.of(error) from error
+        self.cache.put(changed)
+        return changed
+
+    async def delete(self, caller: Caller, key: Key) -> None:
+        """Takes a job away, with its Pod."""
+        job = await self._own(caller, key, Verb.DELETE)
+        try:
+            await self.client.delete(AGENT_JOBS, key, job["metadata"]["uid"])
+        except ApiError as error:
+            raise errors.of(error) from error
+        self.cache.drop(job)
+
+    async def _own(self, caller: Caller, key: Key, verb: Verb) -> Object:
+        """A job that the caller may do this to."""
+        job = await self.find(key)
+        if not await self.rights.allows(caller, verb, key.namespace, is_own=is_own(caller, job)):
+            raise NotAllowed(f"{caller.name} may not {verb} job {key.name!r}, which it has not made")
+        return job
+
+
+def is_own(caller: Caller, job: Object) -> bool:
+    """Whether a caller has made a job."""
+    annotations = job["metadata"].get("annotations") or {}
+    return bool(annotations.get(names.ANNOTATION_SUBMITTED_BY) == caller.name)
+
+
+def _is_of(found: Object, wanted: Object) -> bool:
+    """Whether a job was made by this very request: by a try of it whose answer was lost."""
+    request = names.ANNOTATION_REQUEST
+    return bool(found["metadata"]["annotations"].get(request) == wanted["metadata"]["annotations"][request])

@@ -1,0 +1,111 @@
+"""Watch a job work: server-sent events, for `fetch` and curl, and for a browser's EventSource, which can only GET."""
+
+import secrets
+import time
+from typing import Any, Final
+
+from aiohttp import web
+
+from agentjob_api.names import Key
+from agentjob_gateway import sse
+from agentjob_gateway.caller import Verb
+from agentjob_gateway.doors import CALLER, DOORS, REQUEST, TICKET, body_of, key_of, namespace_of
+from agentjob_gateway.errors import BadRequest, NotAcceptable, NotAllowed
+from agentjob_gateway.rest import answer, claude_spec, claude_submission, submit
+from agentjob_gateway.submission import Submission, checked_key
+from agentjob_gateway.tickets import COOKIE, SECONDS, Ticket
+
+Object = dict[str, Any]
+
+LAST: Final = "Last-Event-ID"
+
+
+async def post_stream(request: web.Request) -> web.StreamResponse:
+    """`POST /claude/stream`: make a job and watch it."""
+    _check_accept(request)
+    job, _ = await submit(request, claude_submission(request, await body_of(request)))
+    return await _watched(request, job)
+
+
+async def get_stream(request: web.Request) -> web.StreamResponse:
+    """`GET /claude/stream`: watch a job, or make one first.
+
+    A client that comes back finds its job by the id of the last event it has got, or by its ticket: no second job.
+    """
+    _check_accept(request)
+    return await _watched(request, await _job_of(request))
+
+
+async def get_events(request: web.Request) -> web.StreamResponse:
+    """`GET /v1/jobs/{id}/events`."""
+    _check_accept(request)
+    return await _watched(request, await request.app[DOORS].jobs.find(await key_of(request)))
+
+
+async def _job_of(request: web.Request) -> Object:
+    """The job that `GET /claude/stream` is about."""
+    ticket = request.get(TICKET)
+    name = request.query.get("job_id") or sse.job_of(request.headers.get(LAST, "")) or (ticket and ticket.job)
+    if name:
+        namespace = await namespace_of(request, Verb.GET)
+        return await request.app[DOORS].jobs.find(Key(namespace, name))
+    prompt = request.query.get("prompt")
+    if not prompt:
+        raise BadRequest("prompt: expected a prompt, or the job_id of a job, in the query")
+    key = ticket.idempotency_key if ticket else None
+    submission = Submission(spec={"prompt": prompt}, idempotency_key=key, request=request[REQUEST])
+    return (await submit(request, submission)).job
+
+
+async def _watched(request: web.Request, job: Object) -> web.StreamResponse:
+    """The stream of a job, from where the client left off; 204, which ends an EventSource, when it has seen all."""
+    _check_ticket(request, job)
+    name, last = job["metadata"]["name"], request.headers.get(LAST)
+    try:
+        after = sse.parse_id(last, name) if last else sse.START
+    except ValueError as error:
+        raise BadRequest(f"{LAST}: {error}") from error
+    if after == sse.END:
+        return web.Response(status=204)
+    doors = request.app[DOORS]
+    with doors.streams.open(request[CALLER]):
+        return await doors.hub.stream(request, job, after)
+
+
+async def post_ticket(request: web.Request) -> web.Response:
+    """`POST /v1/tickets`: leave for one job, that is there or is made now or later; as text, and as a cookie."""
+    body = await body_of(request) if request.can_read_body else {}
+    doors, caller = request.app[DOORS], request[CALLER]
+    name = body.pop("job_id", None)
+    if name is not None and not (isinstance(name, str) and name):
+        raise BadRequest("job_id: expected the id of a job, or nothing")
+    namespace = await namespace_of(request, Verb.GET if name else Verb.SUBMIT)
+    if name is not None:
+        await doors.jobs.find(Key(namespace, name))
+    elif body:
+        made = Submission(
+            spec=claude_spec(body),
+            idempotency_key=checked_key(request.headers.get("Idempotency-Key")),
+            request=request[REQUEST],
+        )
+        name = (await doors.jobs.submit(caller, namespace, made)).job["metadata"]["name"]
+    expires = int(time.time()) + SECONDS
+    ticket = Ticket(caller=caller, expires=expires, nonce=secrets.token_hex(8), namespace=namespace, job=name)
+    text = doors.tickets.sign(ticket)
+    response = answer({"ticket": text, "job_id": name, "expires_in": SECONDS}, 201)
+    over_tls = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
+    response.set_cookie(COOKIE, text, max_age=SECONDS, httponly=True, samesite="Strict", secure=over_tls, path="/")
+    return response
+
+
+def _check_ticket(request: web.Request, job: Object) -> None:
+    """Holds a ticket to its one job: the one it names, or the one that was made with it."""
+    ticket = request.get(TICKET)
+    if ticket is not None and not ticket.is_for(job):
+        raise NotAllowed("the ticket is for another job")
+
+
+def _check_accept(request: web.Request) -> None:
+    accepted = request.headers.get("Accept", "*/*")
+    if not any(kind in accepted for kind in ("text/event-stream", "text/*", "*/*")):
+        raise NotAcceptable(f"Accept: only text/event-stream is served here, found {accepted[:100]!r}")

@@ -1,0 +1,104 @@
+"""The jobs as last heard of: nothing goes back, and who waits is told."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from agent_jobs import agent_job
+from agentjob_api.names import Key
+from agentjob_gateway.cache import MAX_GONE, JobCache
+
+Object = dict[str, Any]
+FIX = Key("agents", "fix")
+
+
+def cache() -> JobCache:
+    return JobCache(("agents",))
+
+
+def version_of(found: JobCache) -> str | None:
+    job = found.get(FIX)
+    return str(job["metadata"]["resourceVersion"]) if job else None
+
+
+@pytest.mark.parametrize(
+    ("steps", "version"),
+    [
+        pytest.param([("put", 5)], "5", id="a job that is new"),
+        pytest.param([("put", 5), ("put", 6)], "6", id="a change"),
+        pytest.param([("put", 6), ("put", 5)], "6", id="an older answer comes late"),
+        pytest.param([("put", 9), ("put", 10)], "10", id="versions are numbers"),
+        pytest.param([("put", 5), ("drop", 6)], None, id="a job that is gone"),
+        pytest.param([("put", 5), ("drop", 6), ("put", 5)], None, id="an answer about a job that is gone"),
+    ],
+)
+def test_nothing_goes_back(steps: list[tuple[str, int]], version: str | None) -> None:
+    found = cache()
+    for step, number in steps:
+        getattr(found, step)(agent_job(version=number))
+    assert version_of(found) == version
+
+
+def test_a_job_of_the_same_name_is_another_one() -> None:
+    found = cache()
+    found.put(agent_job(version=5))
+    found.put(agent_job(version=7, uid="uid-2"))
+    found.drop(agent_job(version=6))
+    assert version_of(found) == "7"
+
+
+def test_what_only_writers_need_is_not_kept() -> None:
+    found = cache()
+    found.put(agent_job(managedFields=[{"manager": "kubectl"}]))
+    assert "managedFields" not in (found.get(FIX) or {})["metadata"]
+
+
+def test_a_list_tells_what_is_gone_and_leaves_what_is_newer() -> None:
+    found = cache()
+    for name, number in (("gone", 3), ("fix", 4), ("newer", 12)):
+        found.put(agent_job(name, version=number))
+    found.replace("agents", (agent_job(version=8),), at=10)
+    assert {job["metadata"]["name"] for job in found.of("agents")} == {"fix", "newer"}
+    assert version_of(found) == "8"
+
+
+def test_all_is_known_once_each_namespace_was_listed() -> None:
+    found = JobCache(("a", "b"))
+    found.replace("a", (), at=1)
+    assert not found.synced.is_set()
+    found.replace("b", (), at=1)
+    assert found.synced.is_set()
+
+
+def test_of_the_jobs_that_are_gone_only_so_many_are_remembered() -> None:
+    found = cache()
+    for number in range(MAX_GONE + 1):
+        found.drop(agent_job(f"job-{number}"))
+    found.put(agent_job("job-0"))
+    found.put(agent_job("job-1"))
+    assert [job["metadata"]["name"] for job in found.of("agents")] == ["job-0"]
+
+
+@pytest.mark.parametrize("step", ["put", "drop"])
+async def test_who_waits_is_told_of_a_change(step: str) -> None:
+    found = cache()
+    found.put(agent_job(version=5))
+    waits = [asyncio.create_task(found.change(FIX)) for _ in range(2)]
+    await asyncio.sleep(0)
+    found.put(agent_job("other"))
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waits)
+    getattr(found, step)(agent_job(version=6))
+    async with asyncio.timeout(1):
+        await asyncio.gather(*waits)
+
+
+async def test_nobody_waits_for_a_gateway_that_is_about_to_stop() -> None:
+    found = cache()
+    wait = asyncio.create_task(found.change(FIX))
+    await asyncio.sleep(0)
+    found.close()
+    async with asyncio.timeout(1):
+        await wait
+        await found.change(FIX)
