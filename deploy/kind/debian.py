@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.kind.command import Program, search_path
@@ -30,9 +30,9 @@ def can_install() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def ensure_programs() -> None:
-    """Install what is missing of PROGRAMS."""
-    packages = list(dict.fromkeys(package for program, package in PROGRAMS.items() if not _is_here(program)))
+def ensure_programs(programs: Mapping[str, str] = PROGRAMS) -> None:
+    """Install what is missing of these programs, each with the package it comes in."""
+    packages = list(dict.fromkeys(package for program, package in programs.items() if not _is_here(program)))
     if not packages:
         return
     with STEPS.step(f"Install {', '.join(packages)}"):

@@ -20,6 +20,9 @@ CREATE_SECONDS = 300
 READY_SECONDS = 120
 """For the nodes, the default ServiceAccount and CoreDNS, each."""
 LOAD_SECONDS = 600
+PUBLISHED = (30080, 30081)
+"""Ports of the control plane's that are reached on 127.0.0.1, for Services that take them as their nodePorts: the
+first for people, the second for tests."""
 ANSWER_SECONDS = 20
 """For the API server of a cluster that was made earlier; after a restart of its engine it needs as long."""
 
@@ -41,11 +44,16 @@ class Nodes:
         names = self.names()
         if not names or not self.checkout.kubeconfig.exists() or count not in {None, len(names)}:
             return False
-        return self.images() == {image} and self._answers()
+        return self.images() == {image} and all(map(self.published, PUBLISHED)) and self._answers()
 
     def images(self) -> set[str]:
         """What the nodes, at least one, are made from."""
         return set(self.engine.docker("inspect", "--format", "{{.Config.Image}}", *self.names()).split())
+
+    def published(self, port: int) -> str:
+        """HOST:PORT of this machine that leads to a port of the control plane's; "" when none does."""
+        told = self.engine.docker("inspect", "--format", "{{json .NetworkSettings.Ports}}", self.names()[0])
+        return first_binding(json.loads(told), port)
 
     def create(self, image: str, count: int) -> None:
         """Make the cluster in place of what is there; its kubeconfig gets its name when everything is ready."""
@@ -135,6 +143,12 @@ class Nodes:
         pour([docker, "save", *images], into, self.engine.program.variables(), LOAD_SECONDS)
 
 
+def first_binding(ports: Mapping[str, list[dict[str, str]] | None], port: int) -> str:
+    """HOST:PORT at which a container's TCP port is published, by the engine's list of its ports; "" when it is not."""
+    found = ports.get(f"{port}/tcp")
+    return f"{found[0]['HostIp']}:{found[0]['HostPort']}" if found else ""
+
+
 def lacks(wanted: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
     """Which of the images, by short name and id, a node does not have; it knows them by full name."""
     return [image for image, identity in wanted.items() if present.get(full_name(image)) != identity]
@@ -154,12 +168,12 @@ def configuration(count: int, *, own_image: bool) -> str:
 
     Our own image brings changes to what kubeadm writes, in /kind/patches.
     """
-    roles = ["control-plane"] + ["worker"] * (count - 1)
+    ports = [{"containerPort": port, "hostPort": 0, "listenAddress": "127.0.0.1"} for port in PUBLISHED]
     patch = {"kind": "InitConfiguration", "patches": {"directory": "/kind/patches"}}
     cluster = {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
-        "nodes": [{"role": role} for role in roles],
+        "nodes": [{"role": "control-plane", "extraPortMappings": ports}, *[{"role": "worker"}] * (count - 1)],
         "kubeadmConfigPatches": [json.dumps(patch)] if own_image else [],
     }
     return json.dumps(cluster)
