@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from deploy.kind import base_image, binaries, cluster, engine, node_image
 from deploy.kind.checkout import Checkout
 from deploy.kind.command import Program
 from deploy.kind.errors import ClusterError, CommandFailed
-from deploy.kind.nodes import Nodes
+from deploy.kind.nodes import PUBLISHED, Nodes
 from deploy.kind.steps import STEPS
 
 ROOT = Path(__file__).parent.parent
-TARGETS = ("operator", "runner", "scripted-model")
+TARGETS = ("operator", "gateway", "runner", "scripted-model")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 """Trusted by the builds beside the base image's own, where a company's network signs anew what passes through it."""
 
@@ -35,6 +36,8 @@ class Stack:
     """Image by target; its tag is its content."""
     sealed: bool
     """Whether nothing gets out of the cluster: so it is with nodes that were built here."""
+    published: Mapping[int, str]
+    """HOST:PORT on this machine by the nodePort that it leads to; none on a cluster that is not of our making."""
 
     @property
     def program(self) -> Program:
@@ -86,12 +89,12 @@ class Stack:
         self.apply(name, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 
     def install(self, release: str, namespace: str, values: Mapping[str, Any]) -> None:
-        """Installs the chart, or upgrades it, and waits until the operator is ready.
+        """Installs the chart, or upgrades it, and waits until operator and gateway are ready.
 
         Raises:
             CommandFailed: helm's own words.
         """
-        images = {target: _image_value(self.images[target]) for target in ("operator", "runner")}
+        images = {target: _image_value(self.images[target]) for target in ("operator", "gateway", "runner")}
         # The CRD is the cluster's: whichever release came last brings it up to date.
         options = ("--install", "--take-ownership", "--wait", "--timeout", "2m", "--values", "-")
         self.program.run(
@@ -138,7 +141,9 @@ def kind_stack() -> Stack:
         nodes = Nodes(checkout, docker)
         nodes.load(list(images.values()))
         sealed = any(map(node_image.is_own, nodes.images()))
-    return Stack(environment=cluster.environment(checkout, docker), images=images, sealed=sealed)
+        published = {port: nodes.published(port) for port in PUBLISHED}
+    environment = cluster.environment(checkout, docker)
+    return Stack(environment=environment, images=images, sealed=sealed, published=published)
 
 
 def current_stack() -> Stack:
@@ -170,7 +175,7 @@ def current_stack() -> Stack:
                 docker.docker("tag", image.removeprefix(f"{registry}/"), image)
                 docker.docker("push", "--quiet", image, timeout=900)
     own = {name: value for name, value in cluster.environment(checkout, docker).items() if name != "KUBECONFIG"}
-    return Stack(environment=own, images=images, sealed=False)
+    return Stack(environment=own, images=images, sealed=False, published={})
 
 
 def _ask(question: str) -> None:
@@ -183,7 +188,8 @@ def _ask(question: str) -> None:
 def _build(target: str, base: str, docker: engine.Engine) -> str:
     """Builds one target of deploy/Dockerfile and returns the image's name, whose tag is the hash of its content."""
     secret = ("--secret", f"id=ca,src={CERTIFICATES}") if CERTIFICATES.exists() else ()
-    options = ("--target", target, "--build-arg", f"BASE={base}", *secret, "--network=host", "--file")
+    given = ("--build-arg", f"BASE={base}", "--build-arg", f"VERSION={version('agentjob')}", *secret)
+    options = ("--target", target, *given, "--network=host", "--file")
     with STEPS.step(f"Build the image {target}"):
         digest = docker.docker("build", "--quiet", *options, ROOT / "deploy/Dockerfile", ROOT, timeout=900).strip()
         image = f"agentjob-{target}:{digest.removeprefix('sha256:')[:12]}"

@@ -1,6 +1,7 @@
 """What Helm makes of the chart, and what the API server's Pod Security says to it."""
 
 from collections.abc import Iterator
+from functools import cache, reduce
 from ipaddress import ip_address, ip_network
 from secrets import token_hex
 from typing import Any
@@ -11,46 +12,13 @@ import yaml
 import chart
 import tables
 from agentjob_api.crd import custom_resource_definition
-from agentjob_operator.settings import LogLevel, PullPolicy, Settings
+from agentjob_operator.settings import PullPolicy, Settings
+from agentjob_program.settings import LogLevel
 from clients import kubectl, render
+from rendered import EVERYTHING, merged, objects, of_kind, one
 
 pytestmark = pytest.mark.cluster
 Object = dict[str, Any]
-
-EVERYTHING: Object = {
-    "jobNamespaces": ["team-a", "team-b"],
-    "model": {
-        "default": "claude-x",
-        "baseURL": "http://proxy.models:8080",
-        "apiKeySecret": {"name": "anthropic", "key": "token"},
-    },
-    "image": {
-        "operator": {"repository": "registry.local/op", "tag": "1", "pullPolicy": "Always"},
-        "runner": {"repository": "registry.local/run", "tag": "2", "pullPolicy": "Never"},
-        "pullSecrets": ["pull"],
-    },
-    "runner": {
-        "resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"cpu": "1.5", "memory": "3Gi"}},
-        "env": [
-            {"name": "HTTPS_PROXY", "value": "http://proxy:3128"},
-            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "tokens", "key": "git"}}},
-        ],
-        "networkPolicy": {"egress": [{"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}]}]},
-    },
-    "podTTLSeconds": 2_592_000,
-    "workers": 4,
-    "logLevel": "debug",
-    "operator": {
-        "resources": {"requests": {"cpu": "1"}},
-        "nodeSelector": {"disk": "fast"},
-        "tolerations": [{"key": "infra", "operator": "Exists"}],
-        "affinity": {"nodeAffinity": {}},
-        "networkPolicy": {"apiServerPorts": [8443]},
-    },
-    "metrics": {"serviceMonitor": {"enabled": True, "interval": "10s", "labels": {"release": "prometheus"}}},
-    "crd": {"install": True},
-}
-
 
 DEFAULTS: Object = yaml.safe_load((chart.CHART / "values.yaml").read_text())
 
@@ -63,25 +31,9 @@ def at(values: Object, path: str) -> object:
     return found
 
 
-def merged(values: Object, path: str, value: object) -> Object:
-    """The values with another one at a dotted path."""
-    name, _, rest = path.partition(".")
-    return {**values, name: merged(values.get(name, {}), rest, value) if rest else value}
-
-
-def objects(values: Object) -> list[Object]:
-    """All that is installed with these values."""
-    return [found for found in yaml.safe_load_all(render(values).expect_success()) if found]
-
-
-def of_kind(kind: str, values: Object) -> list[Object]:
-    return [found for found in objects(values) if found["kind"] == kind]
-
-
 def settings(values: Object) -> Settings:
     """The operator's configuration, read as the operator reads it."""
-    [config] = of_kind("ConfigMap", values)
-    return Settings.model_validate_json(config["data"]["config.json"])
+    return Settings.model_validate_json(one("ConfigMap", values)["data"]["config.json"])
 
 
 def test_the_operator_understands_the_default_configuration() -> None:
@@ -110,20 +62,35 @@ def test_every_value_for_the_operator_reaches_it() -> None:
 
 
 VALUES = [field.path for field in tables.fields(chart.values_schema()) if "default" in field.schema]
-BASE = merged(merged(DEFAULTS, "metrics.serviceMonitor.enabled", True), "model.apiKeySecret.name", "needed")
-"""The defaults, and what other values need in order to do something."""
+NEEDED: Object = {
+    "metrics.serviceMonitor.enabled": True,
+    "model.apiKeySecret.name": "needed",
+    "gateway.ingress.enabled": True,
+    "gateway.httpRoute.enabled": True,
+    "gateway.httpRoute.parentRefs": [{"name": "needed"}],
+}
+"""What other values need in order to do something."""
 
 
-@pytest.fixture(scope="module")
-def unchanged() -> str:
-    return render(BASE).expect_success()
+@cache
+def base(*, autoscaled: bool) -> Object:
+    """The defaults with what is needed; with autoscaling, what it takes the place of does nothing."""
+    needed = {**NEEDED, "gateway.autoscaling.enabled": autoscaled}
+    return reduce(lambda values, path: merged(values, path, needed[path]), needed, DEFAULTS)
+
+
+@cache
+def unchanged(*, autoscaled: bool) -> str:
+    return render(base(autoscaled=autoscaled)).expect_success()
 
 
 @pytest.mark.parametrize("path", [path for path in VALUES if path != "global"])
-def test_a_value_does_something(path: str, unchanged: str) -> None:
-    before = at(BASE, path)
+def test_a_value_does_something(path: str) -> None:
+    autoscaled = path.startswith("gateway.autoscaling.")
+    values = base(autoscaled=autoscaled)
+    before = at(values, path)
     after = not before if isinstance(before, bool) else at(EVERYTHING, path)
-    assert render(merged(BASE, path, after)).expect_success() != unchanged
+    assert render(merged(values, path, after)).expect_success() != unchanged(autoscaled=autoscaled)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +124,19 @@ def test_a_value_does_something(path: str, unchanged: str) -> None:
         pytest.param(
             "runner.env", [{"name": "A"}], "at '/runner/env/0': minProperties", id="a variable without a value"
         ),
+        pytest.param("gateway.replicas", 0, "at '/gateway/replicas': minimum: got 0, want 1", id="no gateway's Pod"),
+        pytest.param(
+            "gateway.corsOrigins",
+            ["https://example.com/"],
+            "at '/gateway/corsOrigins/0': 'https://example.com/' does not match",
+            id="an address for an origin",
+        ),
+        pytest.param(
+            "gateway.httpRoute.enabled",
+            True,
+            "at '/gateway/httpRoute/parentRefs': minItems: got 0, want 1",
+            id="a route on no Gateway",
+        ),
         pytest.param(
             "model.apiKeySecret.key", "", "at '/model/apiKeySecret/key': '' does not match", id="an empty key"
         ),
@@ -168,17 +148,28 @@ def test_a_wrong_value_is_refused_by_its_name(path: str, value: object, message:
     assert message in refused.error
 
 
+IN_EACH = ("Role", "RoleBinding")
+AT_HOME = ("ServiceAccount", "ConfigMap", "Deployment", "Service", "ServiceMonitor", "NetworkPolicy")
+DOORS = ("PodDisruptionBudget", "HorizontalPodAutoscaler", "Ingress", "HTTPRoute")
+
+
 def test_rights_and_network_are_set_up_in_each_job_namespace_and_nowhere_else() -> None:
-    found = {(found["kind"], found["metadata"].get("namespace")) for found in objects(EVERYTHING)}
-    assert found == {
-        ("CustomResourceDefinition", None),
-        *(("Role", namespace) for namespace in ("team-a", "team-b")),
-        *(("RoleBinding", namespace) for namespace in ("team-a", "team-b")),
-        *(("NetworkPolicy", namespace) for namespace in ("system", "team-a", "team-b")),
-        *((kind, "system") for kind in ("ServiceAccount", "ConfigMap", "Deployment", "Service")),
-        ("ServiceMonitor", "system"),
-        ("Pod", "system"),
-    }
+    found = sorted(
+        (found["kind"], found["metadata"].get("namespace", ""), found["metadata"]["name"])
+        for found in objects(EVERYTHING)
+    )
+    operator, gateway, served = "release-agentjob", "release-agentjob-gateway", ("team-a", "team-b")
+    assert found == sorted(
+        [
+            ("CustomResourceDefinition", "", "agentjobs.agentjob.dev"),
+            ("ClusterRoleBinding", "", "system-release-agentjob-gateway"),
+            *((kind, namespace, name) for kind in IN_EACH for namespace in served for name in (operator, gateway)),
+            *(("NetworkPolicy", namespace, "release-agentjob-runner") for namespace in served),
+            *((kind, "system", name) for kind in AT_HOME for name in (operator, gateway)),
+            *((kind, "system", gateway) for kind in DOORS),
+            ("Pod", "system", "release-agentjob-test"),
+        ]
+    )
 
 
 def runner_policies(values: Object) -> list[Object]:
@@ -187,11 +178,12 @@ def runner_policies(values: Object) -> list[Object]:
     return [policy["spec"] for policy in found if policy["metadata"]["name"].endswith("-runner")]
 
 
-def test_the_rights_go_to_the_operators_account() -> None:
-    account = {"kind": "ServiceAccount", "name": "release-agentjob", "namespace": "system"}
-    assert [binding["subjects"] for binding in of_kind("RoleBinding", EVERYTHING)] == [[account], [account]]
-    [deployment] = of_kind("Deployment", EVERYTHING)
-    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "release-agentjob"
+@pytest.mark.parametrize("name", ["release-agentjob", "release-agentjob-gateway"])
+def test_the_rights_go_to_the_programs_own_account(name: str) -> None:
+    account = {"kind": "ServiceAccount", "name": name, "namespace": "system"}
+    bindings = [binding for binding in of_kind("RoleBinding", EVERYTHING) if binding["roleRef"]["name"] == name]
+    assert [binding["subjects"] for binding in bindings] == [[account], [account]]
+    assert one("Deployment", EVERYTHING, name)["spec"]["template"]["spec"]["serviceAccountName"] == name
 
 
 def test_the_crd_is_the_one_the_types_describe() -> None:
@@ -220,24 +212,48 @@ def test_the_ways_out_can_be_given_anew_and_dns_stays() -> None:
         assert given == {"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}]}
 
 
-def test_the_operator_starts_anew_when_its_configuration_changes() -> None:
-    checksums = set()
-    for values in ({}, {"workers": 3}, {"operator": {"nodeSelector": {"disk": "fast"}}}):
-        [deployment] = of_kind("Deployment", values)
-        checksums.add(deployment["spec"]["template"]["metadata"]["annotations"]["checksum/config"])
-    assert len(checksums) == 2
+def test_metrics_are_scraped_where_each_program_has_them() -> None:
+    for name, port, number in (("release-agentjob", "http", 8080), ("release-agentjob-gateway", "metrics", 8081)):
+        spec = one("ServiceMonitor", EVERYTHING, name)["spec"]
+        service = one("Service", EVERYTHING, name)
+        assert spec["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        assert [endpoint["port"] for endpoint in spec["endpoints"]] == [port]
+        assert number in [found["port"] for found in service["spec"]["ports"] if found["name"] == port]
 
 
-def pods(values: Object) -> list[Object]:
-    """Every Pod that the chart makes, itself or through a Deployment."""
-    templates = [found["spec"]["template"] for found in of_kind("Deployment", values)]
-    return [{"metadata": pod["metadata"], "spec": pod["spec"]} for pod in [*templates, *of_kind("Pod", values)]]
+@pytest.mark.parametrize(
+    ("name", "config", "changes"),
+    [
+        pytest.param("release-agentjob", {"workers": 3}, {"operator": {"nodeSelector": {"a": "b"}}}, id="operator"),
+        pytest.param("release-agentjob-gateway", {"gateway": {"queueDepth": 3}}, {"workers": 3}, id="gateway"),
+    ],
+)
+def test_a_program_starts_anew_when_its_configuration_changes(name: str, config: Object, changes: Object) -> None:
+    sums = [
+        one("Deployment", values, name)["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+        for values in ({}, changes, config)
+    ]
+    assert sums[0] == sums[1] != sums[2]
 
 
-@pytest.mark.parametrize("pod", [pytest.param(number, id=name) for number, name in enumerate(("operator", "test"))])
+PODS = ("operator", "gateway", "test")
+
+
+def pods(values: Object) -> dict[str, Object]:
+    """The spec of every Pod that the chart makes, itself or through a Deployment, by its container's name."""
+    specs = [found["spec"]["template"]["spec"] for found in of_kind("Deployment", values)]
+    specs += [found["spec"] for found in of_kind("Pod", values)]
+    return {spec["containers"][0]["name"]: spec for spec in specs}
+
+
+def test_no_pod_is_forgotten() -> None:
+    assert set(pods(EVERYTHING)) == set(PODS)
+
+
+@pytest.mark.parametrize("pod", PODS)
 @pytest.mark.parametrize("values", [pytest.param({}, id="by default"), pytest.param(EVERYTHING, id="all values set")])
-def test_no_pod_can_write_its_image_or_stay_without_bounds(values: Object, pod: int) -> None:
-    [container] = pods(values)[pod]["spec"]["containers"]
+def test_no_pod_can_write_its_image_or_stay_without_bounds(values: Object, pod: str) -> None:
+    [container] = pods(values)[pod]["containers"]
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert container["resources"]["requests"]["cpu"]
 
@@ -249,31 +265,33 @@ def restricted() -> Iterator[str]:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
     kubectl("create", "-f", "-", stdin=namespace).expect_success()
-    kubectl("create", "serviceaccount", "release-agentjob", "--namespace", name).expect_success()
+    for account in ("release-agentjob", "release-agentjob-gateway"):
+        kubectl("create", "serviceaccount", account, "--namespace", name).expect_success()
     # Another controller makes it, a moment later; until then no Pod is taken.
     kubectl("wait", "serviceaccount/default", "--namespace", name, "--for=create", "--timeout=30s").expect_success()
     yield name
     kubectl("delete", "namespace", name, "--wait=false").expect_success()
 
 
-@pytest.mark.parametrize("pod", [pytest.param(number, id=name) for number, name in enumerate(("operator", "test"))])
-def test_a_restricted_namespace_takes_the_pod(restricted: str, pod: int) -> None:
-    spec = pods({})[pod]["spec"]
-    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "checked"}, "spec": spec}
+@pytest.mark.parametrize("pod", PODS)
+def test_a_restricted_namespace_takes_the_pod(restricted: str, pod: str) -> None:
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "checked"}, "spec": pods({})[pod]}
     kubectl("create", "--namespace", restricted, "--dry-run=server", "-f", "-", stdin=manifest).expect_success()
 
 
 def test_a_restricted_namespace_refuses_what_the_chart_does_not_ask_for(restricted: str) -> None:
-    spec = {key: value for key, value in pods({})[0]["spec"].items() if key != "securityContext"}
+    spec = {key: value for key, value in pods({})["operator"].items() if key != "securityContext"}
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "checked"}, "spec": spec}
     refused = kubectl("create", "--namespace", restricted, "--dry-run=server", "-f", "-", stdin=manifest)
     assert 'violates PodSecurity "restricted' in refused.error
 
 
-def test_what_is_installed_is_what_the_api_server_knows(restricted: str) -> None:
+@pytest.mark.parametrize("values", [pytest.param({}, id="by default"), pytest.param(EVERYTHING, id="all values set")])
+def test_what_is_installed_is_what_the_api_server_knows(restricted: str, values: Object) -> None:
     """Under strict validation a misspelt field of any object is an error."""
     how = ("--server-side", "--dry-run=server", "--force-conflicts")
-    for found in objects({"jobNamespaces": [restricted]}):
-        if found["kind"] != "Pod":
+    elsewhere = {"Pod", "ServiceMonitor", "HTTPRoute"}  # the first was checked above, of the others it knows nothing
+    for found in objects({**values, "jobNamespaces": [restricted]}):
+        if found["kind"] not in elsewhere:
             moved = {**found, "metadata": {**found["metadata"], "namespace": restricted}}
             kubectl("apply", *how, "-f", "-", stdin=moved).expect_success()

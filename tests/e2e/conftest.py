@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from typing import Any
 import pytest
 
 from agentjob_api import lines
+from deploy.kind.nodes import PUBLISHED
 from deploy.stack import Stack, kind_stack
 
 NAMESPACE = "agentjob-e2e"
+RELEASE = "agentjob-e2e"
+DOOR = PUBLISHED[-1]
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,10 @@ class Jobs:
     def kubectl(self, *arguments: str, timeout: float = 60) -> str:
         return self.stack.kubectl("-n", NAMESPACE, *arguments, timeout=timeout)
 
+    def count(self) -> int:
+        """How many jobs there are."""
+        return len(self.kubectl("get", "agentjobs", "-o", "name").split())
+
     def submit(self, name: str, prompt: str | None = None, **spec: Any) -> Job:
         """Apply a job whose prompt names the script that the model plays."""
         given = {"activeDeadlineSeconds": 120, **({"prompt": prompt} if prompt else {}), **spec}
@@ -114,18 +122,52 @@ def stack() -> Stack:
 
 
 @pytest.fixture(scope="session")
-def jobs(stack: Stack) -> Iterator[Jobs]:
-    """The chart installed in a namespace of its own, with the scripted model in reach."""
+def namespace(stack: Stack) -> Iterator[str]:
+    """Where everything is."""
     stack.delete_namespace(NAMESPACE)  # of a run that was cut off
     stack.ensure_namespace(NAMESPACE)
-    values = stack.install_scripted_model(NAMESPACE)
-    to_git = {"to": [{"podSelector": {"matchLabels": {"app": "git"}}}], "ports": [{"port": 8080}]}
-    values["runner"]["networkPolicy"]["egress"].append(to_git)
-    stack.install("agentjob-e2e", NAMESPACE, values)
+    yield NAMESPACE
+    stack.delete_namespace(NAMESPACE)
+
+
+@pytest.fixture(scope="session")
+def api_key(stack: Stack, namespace: str) -> str:
+    """Made before the gateway starts: the kubelet takes its time to bring a key to one that runs."""
+    keys, secret = (sys.executable, "-m", "agentjob_gateway.keys"), f"{namespace}/{RELEASE}-keys"
+    terms = ("create", "e2e", "--namespace", namespace, "--role", "submit", "--secret", secret)
+    return stack.program.run(*keys, *terms, timeout=30).strip()
+
+
+@pytest.fixture(scope="session")
+def jobs(stack: Stack, namespace: str, api_key: str) -> Iterator[Jobs]:
+    """The chart installed in a namespace of its own, with the scripted model in reach."""
+    values = stack.install_scripted_model(namespace)
+    for label in ({"app": "git"}, {"app.kubernetes.io/component": "gateway"}):
+        way = {"to": [{"podSelector": {"matchLabels": label}}], "ports": [{"port": 8080}]}
+        values["runner"]["networkPolicy"]["egress"].append(way)
+    cheap = {"requests": {"cpu": "10m", "memory": "64Mi"}}
+    door = {"type": "NodePort", "nodePort": DOOR}
+    values["gateway"] = {"replicas": 2, "resources": cheap, "drainSeconds": 1, "service": door}
+    stack.install(RELEASE, namespace, values)
     yield Jobs(stack)
     violations = stack.kubectl(
-        "get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/services/scripted-model:8080/proxy/scripted/violations"
+        "get", "--raw", f"/api/v1/namespaces/{namespace}/services/scripted-model:8080/proxy/scripted/violations"
     )
-    stack.delete_namespace(NAMESPACE)
     # A git client that was sent to the model asks for other paths than Claude Code.
     assert [violation for violation in json.loads(violations) if " /v1/" in violation] == []
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The doors, as a client has them."""
+
+    url: str
+    """Without a slash at its end; on loopback."""
+    key: str
+    """An API key that may submit."""
+
+
+@pytest.fixture(scope="session")
+def gateway(jobs: Jobs, api_key: str) -> Gateway:
+    """The doors, through a port of the node's: whichever Pod is ready answers."""
+    return Gateway(f"http://{jobs.stack.published[DOOR]}", api_key)

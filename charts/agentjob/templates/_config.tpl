@@ -17,3 +17,20 @@
       "port" 8080
     | toPrettyJson -}}
 {{- end }}
+
+{{/* The gateway's: the settings of agentjob_gateway/settings.py as JSON. */}}
+{{- define "agentjob.gatewayConfig" -}}
+{{- dict
+      "namespaces" (include "agentjob.jobNamespaces" . | fromJsonArray)
+      "keysDirectory" "/etc/agentjob/keys"
+      "kubernetesTokens" .Values.gateway.kubernetesTokens
+      "limits" .Values.gateway.limits
+      "queueDepth" .Values.gateway.queueDepth
+      "maxBodyBytes" .Values.gateway.maxBodyBytes
+      "corsOrigins" .Values.gateway.corsOrigins
+      "drainSeconds" .Values.gateway.drainSeconds
+      "logLevel" .Values.logLevel
+      "port" 8080
+      "metricsPort" 8081
+    | toPrettyJson -}}
+{{- end }}

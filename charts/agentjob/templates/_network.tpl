@@ -11,3 +11,11 @@
     - { protocol: UDP, port: 53 }
     - { protocol: TCP, port: 53 }
 {{- end }}
+
+{{/* A NetworkPolicy's rule for the API server. */}}
+{{- define "agentjob.apiServerEgress" -}}
+- ports:
+    {{- range .Values.operator.networkPolicy.apiServerPorts }}
+    - { protocol: TCP, port: {{ . }} }
+    {{- end }}
+{{- end }}
