@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any
 
 from agentjob_api import lines
+from deploy import demo_door
 from deploy.kind.errors import ClusterError
 from deploy.kind.steps import STEPS
 from deploy.stack import ROOT, Stack, current_stack, kind_stack
@@ -40,10 +41,12 @@ def main() -> int:
         apply_sample(stack)
         watch(stack)
         status = finished(stack)
+        door = demo_door.open_door(stack, NAMESPACE)
     except ClusterError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     report(status)
+    print(demo_door.commands(door, JOB))
     return 0 if status.get("phase") == "Succeeded" else 1
 
 
@@ -55,8 +58,10 @@ def install(stack: Stack) -> None:
     stack.ensure_namespace(NAMESPACE)
     with STEPS.step("model"):
         model = real_model(stack, key) if key else stack.install_scripted_model(NAMESPACE)
-    with STEPS.step("chart installed, operator ready"):
-        stack.install("agentjob", NAMESPACE, model)
+    with STEPS.step("API key for the gateway"):
+        demo_door.ensure_key(stack, NAMESPACE)
+    with STEPS.step("chart installed, operator and gateway ready"):
+        stack.install("agentjob", NAMESPACE, {**model, "gateway": demo_door.values(stack)})
     print(REAL if key else SCRIPTED)
 
 
