@@ -4,7 +4,7 @@ import asyncio
 import base64
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +23,7 @@ from agentjob_kube.resources import AGENT_JOBS
 from agentjob_kube.wire import HttpTransport
 from fake_cluster import FakeCluster
 from operated import connection, until
+from watched import Watched
 
 NAMESPACE = "agents"
 
@@ -95,6 +96,8 @@ class Served:
         self.cluster = cluster
         self.session = session
         self.client = Client(HttpTransport(session, cluster.url))
+        self.agents = Watched(cluster, session, AsyncExitStack())
+        """Who runs the jobs' agents."""
         self._keys = keys
         self.doors: list[Door] = []
 

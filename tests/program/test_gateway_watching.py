@@ -1,0 +1,260 @@
+"""The routes that stream, and the tickets that open them to clients which cannot send a header."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentjob_gateway.caller import Role
+from agentjob_gateway.tickets import COOKIE
+from event_source import Event, EventSource
+from operated import until
+from served import NAMESPACE, Answer, Door, Served, served
+
+Object = dict[str, Any]
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Served]:
+    async with served(tmp_path) as found:
+        found.key()
+        found.key("reader", Role.READ)
+        found.key("two", streams=2)
+        found.key("stranger", namespace="other")
+        yield found
+
+
+@pytest.fixture
+async def door(place: Served) -> Door:
+    return await place.door(namespaces=[NAMESPACE, "other"]).start()
+
+
+async def make(door: Door, place: Served, name: str = "fix") -> None:
+    body = {"name": name, "spec": {"prompt": "x"}}
+    assert (await door.ask("POST", "/v1/jobs", place.key(), json=body)).status == 201
+
+
+async def finish(place: Served, name: str = "fix") -> None:
+    """Lets the job's agent say three things and succeed."""
+    await place.agents.start(name=name)
+    place.agents.say(1, 2, name=name)
+    await place.agents.finish(3, name=name)
+
+
+async def finished(door: Door, place: Served, name: str = "fix") -> None:
+    await make(door, place, name)
+    await finish(place, name)
+
+
+def events(answer: Answer) -> list[Event]:
+    return EventSource().read(answer.body.encode()).events
+
+
+def ids(answer: Answer) -> list[str]:
+    return [event.last_event_id for event in events(answer) if event.type != "state"]
+
+
+WHOLE = ["fix/1-1", "fix/1-2", "fix/1-3", "fix/end"]
+
+
+async def test_a_finished_job_is_watched_from_its_beginning(door: Door, place: Served) -> None:
+    await finished(door, place)
+    for path in ("/v1/jobs/fix/events", "/claude/stream?job_id=fix"):
+        answer = await door.ask("GET", path, place.key("reader", Role.READ))
+        assert (answer.status, answer.headers["Content-Type"], ids(answer)) == (200, "text/event-stream", WHOLE)
+        assert answer.headers["X-Request-Id"]
+
+
+async def test_a_task_is_submitted_and_watched_in_one_request(door: Door, place: Served) -> None:
+    async with door.session.post(
+        f"{door.url}/claude/stream", json={"prompt": "x"}, headers={"Authorization": f"Bearer {place.key()}"}
+    ) as response:
+        [name] = place.cluster.made("agentjobs")
+        await finish(place, name)
+        found = EventSource().read(await response.content.read()).events
+    assert [event.last_event_id for event in found if event.type == "message"] == [
+        *(f"{name}/1-{seq}" for seq in (1, 2)),
+        f"{name}/end",
+    ]
+    assert found[-1].data == "[DONE]"
+
+
+async def test_a_failure_is_told_at_the_end(door: Door, place: Served) -> None:
+    await make(door, place)
+    failure = {"reason": "MaxTurns", "message": "Reached maximum number of turns (3).", "retryable": False}
+    await place.set_status("fix", {"phase": "Failed", "failure": failure})
+    answer = await door.ask("GET", "/v1/jobs/fix/events", place.key())
+    assert json.loads(events(answer)[-1].data) == {"error": failure["message"], "reason": "MaxTurns"}
+
+
+@pytest.mark.parametrize(
+    ("last", "rest"),
+    [
+        pytest.param("fix/1-1", WHOLE[1:], id="after the first line"),
+        pytest.param("fix/1-3", WHOLE[3:], id="after the last line"),
+        pytest.param("fix/1-900", ["fix/end"], id="beyond the last line"),
+    ],
+)
+async def test_who_comes_back_goes_on_there(door: Door, place: Served, last: str, rest: list[str]) -> None:
+    await finished(door, place)
+    answer = await door.ask("GET", "/v1/jobs/fix/events", place.key(), headers={"Last-Event-ID": last})
+    assert ids(answer) == rest
+
+
+async def test_who_has_seen_all_is_told_not_to_come_again(door: Door, place: Served) -> None:
+    await finished(door, place)
+    answer = await door.ask("GET", "/claude/stream?job_id=fix", place.key(), headers={"Last-Event-ID": "fix/end"})
+    assert (answer.status, answer.body) == (204, "")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "told"),
+    [
+        pytest.param("/v1/jobs/fix/events", {"Last-Event-ID": "x"}, "400 expected an id such as fix/1-17", id="no id"),
+        pytest.param(
+            "/v1/jobs/fix/events", {"Last-Event-ID": "other/1-1"}, "400 found one of 'other'", id="another job's id"
+        ),
+        pytest.param("/v1/jobs/fix/events", {"Accept": "image/png"}, "406 only text/event-stream", id="a picture"),
+        pytest.param("/v1/jobs/gone/events", {}, "404 there is no job 'gone'", id="a job that is not there"),
+        pytest.param("/claude/stream", {}, "400 prompt: expected a prompt, or the job_id", id="nothing to watch"),
+    ],
+)
+async def test_what_cannot_be_watched_is_refused_in_words(
+    door: Door, place: Served, path: str, headers: Object, told: str
+) -> None:
+    await make(door, place)
+    answer = await door.ask("GET", path, place.key(), headers=headers)
+    status, _, words = told.partition(" ")
+    assert (str(answer.status), words in answer.body["detail"]) == (status, True)
+
+
+async def test_nobody_holds_more_streams_than_they_may(door: Door, place: Served) -> None:
+    await make(door, place)
+    headers = {"Authorization": f"Bearer {place.key('two')}"}
+    url = f"{door.url}/v1/jobs/fix/events"
+    async with door.session.get(url, headers=headers) as first, door.session.get(url, headers=headers) as second:
+        assert (first.status, second.status) == (200, 200)
+        third = await door.ask("GET", "/v1/jobs/fix/events", place.key("two"))
+        assert (third.status, "2 streams are open" in third.body["detail"]) == (429, True)
+
+    async def let_in() -> bool:
+        async with door.session.get(url, headers=headers) as again:
+            return again.status == 200
+
+    await until(let_in)
+
+
+# Tickets
+
+
+async def ticket(door: Door, place: Served, **body: Any) -> Answer:
+    answer = await door.ask("POST", "/v1/tickets", place.key(), json=body)
+    assert answer.status == 201
+    return answer
+
+
+async def test_a_ticket_opens_the_stream_of_its_job_alone(door: Door, place: Served) -> None:
+    await finished(door, place)
+    await make(door, place, "other")
+    text = (await ticket(door, place, job_id="fix")).body["ticket"]
+    for path in ("/v1/jobs/fix/events?", "/claude/stream?job_id=fix&", "/claude/stream?"):
+        assert ids(await door.ask("GET", f"{path}ticket={text}")) == WHOLE
+    other = await door.ask("GET", f"/v1/jobs/other/events?ticket={text}")
+    assert (other.status, other.body["detail"]) == (403, "the ticket is for another job")
+
+
+async def test_a_ticket_is_a_cookie_as_well(door: Door, place: Served) -> None:
+    await finished(door, place)
+    given = await ticket(door, place, job_id="fix")
+    cookie = given.headers["Set-Cookie"]
+    assert cookie.startswith(f"{COOKIE}={given.body['ticket']}; ")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    door.session.cookie_jar.clear()
+    answer = await door.ask("GET", "/claude/stream", cookies={COOKIE: given.body["ticket"]})
+    assert ids(answer) == WHOLE
+
+
+async def test_a_task_gets_a_job_with_its_ticket(door: Door, place: Served) -> None:
+    given = (await ticket(door, place, prompt="Mend it.", agent={"maxTurns": 3})).body
+    assert (await place.job(given["job_id"]))["spec"] == {"prompt": "Mend it.", "agent": {"maxTurns": 3}}
+    await finish(place, given["job_id"])
+    assert ids(await door.ask("GET", f"/claude/stream?ticket={given['ticket']}"))[-1] == f"{given['job_id']}/end"
+
+
+async def test_a_ticket_makes_one_job_however_often_its_client_comes_back(door: Door, place: Served) -> None:
+    text = (await ticket(door, place)).body["ticket"]
+    path = f"/claude/stream?ticket={text}&prompt=Mend+it."
+    for _ in range(2):
+        async with door.session.get(door.url + path) as response:
+            assert response.status == 200
+    [name] = place.cluster.made("agentjobs")
+    await finish(place, name)
+    answer = await door.ask("GET", path, headers={"Last-Event-ID": f"{name}/1-1"})
+    assert ids(answer) == [f"{name}/1-2", f"{name}/1-3", f"{name}/end"]
+    assert place.cluster.made("agentjobs") == [name]
+
+
+async def test_a_ticket_that_has_made_its_job_is_for_no_other(door: Door, place: Served) -> None:
+    await finished(door, place)
+    text = (await ticket(door, place)).body["ticket"]
+    assert (await door.ask("GET", f"/claude/stream?ticket={text}&job_id=fix")).status == 403
+
+
+async def test_a_ticket_opens_nothing_but_streams(door: Door, place: Served) -> None:
+    await finished(door, place)
+    text = (await ticket(door, place, job_id="fix")).body["ticket"]
+    for method, path in (("GET", "/v1/jobs/fix"), ("GET", "/claude/jobs/fix"), ("DELETE", "/v1/jobs/fix")):
+        assert (await door.ask(method, f"{path}?ticket={text}")).status == 401
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "status"),
+    [
+        pytest.param("ci", {"job_id": "gone"}, 404, id="for a job that is not there"),
+        pytest.param("ci", {"job_id": 7}, 400, id="for a number"),
+        pytest.param("ci", {"prompt": "x", "continue": True}, 422, id="to go on with a conversation"),
+        pytest.param("stranger", {"job_id": "fix"}, 404, id="for a job of another namespace"),
+        pytest.param("reader", {"prompt": "x"}, 403, id="for a task of somebody who may only read"),
+    ],
+)
+async def test_no_ticket_is_given(door: Door, place: Served, key: str, body: Object, status: int) -> None:
+    await make(door, place)
+    keys = {
+        "ci": place.key(),
+        "reader": place.key("reader", Role.READ),
+        "stranger": place.key("stranger", namespace="other"),
+    }
+    assert (await door.ask("POST", "/v1/tickets", keys[key], json=body)).status == status
+
+
+async def test_a_gateway_that_stops_sends_those_who_watch_elsewhere_and_they_miss_nothing(
+    door: Door, place: Served
+) -> None:
+    other = await place.door().start()
+    await make(door, place)
+    await place.agents.start()
+    place.agents.say(1, 2)
+    headers = {"Authorization": f"Bearer {place.key()}"}
+    async with door.session.get(f"{door.url}/v1/jobs/fix/events", headers=headers) as response:
+        source = EventSource()
+        while "fix/1-2" not in [event.last_event_id for event in source.events]:
+            source.read(await response.content.readany())
+        await door.stop()
+        source.read(await response.content.read())
+    assert source.retry is not None
+    assert 500 <= source.retry <= 2_000
+    await place.agents.finish(3)
+    again = await other.ask("GET", "/v1/jobs/fix/events", place.key(), headers={"Last-Event-ID": source.last_event_id})
+    assert ids(again) == WHOLE[2:]
+
+
+async def test_a_poll_that_waits_is_answered_by_a_gateway_that_stops(place: Served) -> None:
+    door = await place.door(drainSeconds=0.5).start()
+    await make(door, place)
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(door.ask("GET", "/claude/jobs/fix?wait=60", place.key()))
+        tasks.create_task(door.stop())
+    assert waiting.result().body["status"] == "pending"
