@@ -32,7 +32,8 @@ def events(gateway: Gateway, path: str, *options: str, seconds: float = 60) -> l
     """The events of a stream until it ends: id, event and data of each."""
     command = ("curl", "-sSN", f"{gateway.url}{path}", "-H", f"Authorization: Bearer {gateway.key}", *options)
     done = subprocess.run(command, capture_output=True, timeout=seconds, check=True)
-    return [found for block in done.stdout.decode().split("\n\n") if (found := event(block))]
+    found = [event(block) for block in done.stdout.decode().split("\n\n")]
+    return [each for each in found if "data" in each]
 
 
 def event(block: str) -> Object:

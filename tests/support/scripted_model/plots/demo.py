@@ -5,7 +5,8 @@ import re
 from scripted_model.replies import bash, edit, read, text
 from scripted_model.scripts import Answer, Plot, Task, script
 
-TESTS = "python3 -m unittest -v"
+TESTS = "python3 -B -m unittest -v"
+"""Without bytecode kept: what is mended within a second, without a change of length, is not compiled anew."""
 
 
 def asks_to_fix_tests(prompt: str) -> bool:
