@@ -107,6 +107,7 @@ CLAUDE: Final = (
             Parameter("job_id", "query", "A job that is there."),
             Parameter("prompt", "query", "A task, where no job_id is given."),
             TICKET,
+            IDEMPOTENCY,
             LAST,
             NAMESPACE,
         ),

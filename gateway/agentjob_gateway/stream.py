@@ -2,6 +2,8 @@
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from aiohttp import web
@@ -22,9 +24,9 @@ LAST: Final = "Last-Event-ID"
 
 async def post_stream(request: web.Request) -> web.StreamResponse:
     """`POST /claude/stream`: make a job and watch it."""
-    _check_accept(request)
-    job, _ = await submit(request, claude_submission(request, await body_of(request)))
-    return await _watched(request, job)
+    with _stream_open(request):
+        job, _ = await submit(request, claude_submission(request, await body_of(request)))
+        return await _watched(request, job)
 
 
 async def get_stream(request: web.Request) -> web.StreamResponse:
@@ -32,14 +34,14 @@ async def get_stream(request: web.Request) -> web.StreamResponse:
 
     A client that comes back finds its job by the id of the last event it has got, or by its ticket: no second job.
     """
-    _check_accept(request)
-    return await _watched(request, await _job_of(request))
+    with _stream_open(request):
+        return await _watched(request, await _job_of(request))
 
 
 async def get_events(request: web.Request) -> web.StreamResponse:
     """`GET /v1/jobs/{id}/events`."""
-    _check_accept(request)
-    return await _watched(request, await request.app[DOORS].jobs.find(await key_of(request)))
+    with _stream_open(request):
+        return await _watched(request, await request.app[DOORS].jobs.find(await key_of(request)))
 
 
 async def _job_of(request: web.Request) -> Object:
@@ -52,7 +54,7 @@ async def _job_of(request: web.Request) -> Object:
     prompt = request.query.get("prompt")
     if not prompt:
         raise BadRequest("prompt: expected a prompt, or the job_id of a job, in the query")
-    key = ticket.idempotency_key if ticket else None
+    key = ticket.idempotency_key if ticket else checked_key(request.headers.get("Idempotency-Key"))
     submission = Submission(spec={"prompt": prompt}, idempotency_key=key, request=request[REQUEST])
     return (await submit(request, submission)).job
 
@@ -67,9 +69,7 @@ async def _watched(request: web.Request, job: Object) -> web.StreamResponse:
         raise BadRequest(f"{LAST}: {error}") from error
     if after == sse.END:
         return web.Response(status=204)
-    doors = request.app[DOORS]
-    with doors.streams.open(request[CALLER]):
-        return await doors.hub.stream(request, job, after)
+    return await request.app[DOORS].hub.stream(request, job, after)
 
 
 async def post_ticket(request: web.Request) -> web.Response:
@@ -105,7 +105,19 @@ def _check_ticket(request: web.Request, job: Object) -> None:
         raise NotAllowed("the ticket is for another job")
 
 
-def _check_accept(request: web.Request) -> None:
-    accepted = request.headers.get("Accept", "*/*")
+@contextmanager
+def _stream_open(request: web.Request) -> Iterator[None]:
+    """Holds one of the caller's streams while the block runs. What can be refused is refused before a job is made.
+
+    Raises:
+        NotAcceptable: the client does not take server-sent events.
+        BadRequest: it says that it comes back, and not from where.
+        TooMany: the caller has as many streams open as they may.
+    """
+    accepted, last = request.headers.get("Accept", "*/*"), request.headers.get(LAST)
     if not any(kind in accepted for kind in ("text/event-stream", "text/*", "*/*")):
         raise NotAcceptable(f"Accept: only text/event-stream is served here, found {accepted[:100]!r}")
+    if last and not sse.job_of(last):
+        raise BadRequest(f"{LAST}: expected the id of an event such as fix/1-17, found {last[:100]!r}")
+    with request.app[DOORS].streams.open(request[CALLER]):
+        yield

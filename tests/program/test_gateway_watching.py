@@ -113,7 +113,12 @@ async def test_who_has_seen_all_is_told_not_to_come_again(door: Door, place: Ser
 @pytest.mark.parametrize(
     ("path", "headers", "told"),
     [
-        pytest.param("/v1/jobs/fix/events", {"Last-Event-ID": "x"}, "400 expected an id such as fix/1-17", id="no id"),
+        pytest.param(
+            "/v1/jobs/fix/events",
+            {"Last-Event-ID": "x"},
+            "400 expected the id of an event such as fix/1-17",
+            id="no id",
+        ),
         pytest.param(
             "/v1/jobs/fix/events", {"Last-Event-ID": "other/1-1"}, "400 found one of 'other'", id="another job's id"
         ),
@@ -139,12 +144,20 @@ async def test_nobody_holds_more_streams_than_they_may(door: Door, place: Served
         assert (first.status, second.status) == (200, 200)
         third = await door.ask("GET", "/v1/jobs/fix/events", place.key("two"))
         assert (third.status, "2 streams are open" in third.body["detail"]) == (429, True)
+        made = await door.ask("POST", "/claude/stream", place.key("two"), json={"prompt": "x"})
+        assert (made.status, place.cluster.made("agentjobs")) == (429, ["fix"])
 
     async def let_in() -> bool:
         async with door.session.get(url, headers=headers) as again:
             return again.status == 200
 
     await until(let_in)
+
+
+@pytest.mark.parametrize("headers", [{"Accept": "image/png"}, {"Last-Event-ID": "x"}])
+async def test_no_job_is_made_for_whom_it_cannot_be_shown(door: Door, place: Served, headers: Object) -> None:
+    answer = await door.ask("POST", "/claude/stream", place.key(), json={"prompt": "x"}, headers=headers)
+    assert (answer.status in {400, 406}, place.cluster.made("agentjobs")) == (True, [])
 
 
 # Tickets
