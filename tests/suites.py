@@ -68,7 +68,12 @@ SUITES = (
         minutes=10,
         commands=(pytest("tests/contract"),),
     ),
-    Suite(name="e2e", about="whole jobs on the real cluster", minutes=30, commands=(pytest("tests/e2e"),)),
+    Suite(
+        name="e2e",
+        about="whole jobs on the real cluster",
+        minutes=30,
+        commands=((PYTHON, "-m", "tests.support.browser"), pytest("tests/e2e")),
+    ),
 )
 NEEDS_CLUSTER = {"contract", "e2e"}
 

@@ -1,4 +1,4 @@
-"""A real browser, headless: Chromium, found or, as root on Debian, installed."""
+"""A real browser, headless: Chromium, found or, as root on Debian, installed: `python -m tests.support.browser`."""
 
 import asyncio
 import os
@@ -45,3 +45,7 @@ async def page_open(url: str, profile: Path) -> AsyncIterator[None]:
         with suppress(ProcessLookupError):
             os.killpg(browser.pid, 9)
         await browser.wait()
+
+
+if __name__ == "__main__":
+    print(chromium())
