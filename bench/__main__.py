@@ -1,203 +1,51 @@
-"""`make bench`: what AgentJob adds to a bare Pod and to Claude Code, on the real cluster, measured side by side.
+"""`make bench`: what AgentJob costs, on the real cluster, measured side by side in one run.
 
-Prints a Markdown table; writes the figures to bench/results/ and the picture of a job's second to docs/.
+jobs    what it adds to a bare Pod and to Claude Code; draws the picture of a job's second in docs/, too
+doors   what the gateway adds to the API server
+
+Each prints a Markdown table and writes its figures to bench/results/. Without a word, both.
 """
 
 import argparse
-import asyncio
-import json
-import os
-import platform
-import random
 import sys
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from pathlib import Path
-from statistics import median
-from typing import Any
 
-from agentjob_api import names
-from agentjob_kube.client import Client, Object
-from agentjob_kube.connect import connect
-from agentjob_kube.wire import HttpTransport
-from agentjob_runner import versions as runner
-from bench.figures import Comparison, Measurement, table
-from bench.picture import picture
-from bench.timeline import Timeline, run_job, run_pod
-from bench.writes import counted
+from bench import doors, jobs
+from bench.report import report
 from deploy.kind.errors import ClusterError
-from deploy.kind.steps import STEPS
-from deploy.stack import ROOT, Stack, kind_stack
-
-NAMESPACE = "agentjob-bench"
-PROMPT = "[script: say-hello]"
-RESULTS = ROOT / "bench" / "results"
-PICTURE = ROOT / "docs" / "one-jobs-seconds.svg"
+from deploy.stack import kind_stack
 
 
 def main() -> int:
     """Runs all comparisons; 0 when they could be run, whatever came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--pairs", type=int, default=10, help="pairs of each comparison (default: %(default)s, at least 3)"
-    )
-    arguments = parser.parse_args()
-    if arguments.pairs < 3:
-        parser.error(f"--pairs: found {arguments.pairs}, expected at least 3: fewer give no range")
+    arguments = given()
     try:
         stack = kind_stack()
-        with STEPS.step("chart and scripted model"):
-            stack.delete_namespace(NAMESPACE)  # of a run that was cut off
-            stack.ensure_namespace(NAMESPACE)
-            stack.install("agentjob-bench", NAMESPACE, stack.install_scripted_model(NAMESPACE))
-        rows, spans = asyncio.run(measure(stack, arguments.pairs))
-        stack.delete_namespace(NAMESPACE)
+        if arguments.what in (None, "jobs"):
+            report(stack, "jobs", *jobs.compare(stack, arguments.pairs or 10))
+        if arguments.what in (None, "doors"):
+            sizes = doors.Sizes(pairs=arguments.pairs or 3, readers=arguments.readers, lines=arguments.lines)
+            report(stack, "doors", *doors.compare(stack, sizes, arguments.only))
     except ClusterError as error:
         print(error, file=sys.stderr)
         return 1
-    print("\n" + table([row.row() for row in rows]))
-    save(rows, spans, stack)
     return 0
 
 
-async def measure(stack: Stack, pairs: int) -> tuple[list[Comparison | Measurement], dict[str, float]]:
-    """All rows of the table, and the median seconds of each span of a job."""
-    connection = await connect(lambda *_: None, Path(stack.environment["KUBECONFIG"]))
-    async with connection.session() as session:
-        client = Client(HttpTransport(session, connection.server))
-        with STEPS.step("a job to warm up"):
-            await run_job(client, NAMESPACE, job("warm"))
-            twin = bare(stack.get("pod", NAMESPACE, names.pod_name("warm", 1)))
-        with STEPS.step(f"cold starts, {pairs} pairs"):
-            before = counted(stack.kubectl("get", "--raw", "/metrics"))
-            ours, theirs = await cold_starts(client, twin, pairs)
-            after = counted(stack.kubectl("get", "--raw", "/metrics"))
-    with STEPS.step(f"first messages, {pairs} pairs"):
-        first = first_messages(stack, twin, pairs)
-    writes = (after - before).total() - pairs  # the bare Pods are ours, not the operator's
-    spans = [timeline.spans() for timeline in ours]
-    rows: list[Comparison | Measurement] = [
-        Comparison(
-            name="create → agent's first line",
-            ours=tuple(timeline.between("created", "first line") for timeline in ours),
-            theirs=tuple(timeline.between("created", "first line") for timeline in theirs),
-            against="bare Pod, same image and command",
-            unit="s",
-            goal=1.10,
-        ),
-        Comparison(
-            name="start → Claude Code's first message",
-            ours=tuple(first["runner"]),
-            theirs=tuple(first["claude"]),
-            against="`claude -p`, same image",
-            unit="s",
-            goal=1.5,
-        ),
-        Measurement(
-            name="agent's end → Complete",
-            values=tuple(timeline.between("outcome", "complete") for timeline in ours),
-            unit="s",
-            goal=0.9,
-        ),
-        Measurement(
-            name="API writes per job, before its Pod is deleted", values=(writes / pairs,), unit="writes", goal=3
-        ),
-    ]
-    return rows, {name: median(span[name] for span in spans) for name in spans[0]}
-
-
-async def cold_starts(client: Client, twin: Object, pairs: int) -> tuple[list[Timeline], list[Timeline]]:
-    """Jobs and bare Pods in turn, each at a random phase of the kubelet's one-second ticks."""
-    ours, theirs = [], []
-    for number in range(pairs):
-        await asyncio.sleep(random.random())
-        ours.append(await run_job(client, NAMESPACE, job(f"job-{number}")))
-        await asyncio.sleep(random.random())
-        body = {**twin, "metadata": {**twin["metadata"], "name": f"bare-{number}"}}
-        theirs.append(await run_pod(client, NAMESPACE, body))
-    return ours, theirs
-
-
-def job(name: str) -> Object:
-    """A job whose agent says one sentence."""
-    return {
-        "apiVersion": names.API_VERSION,
-        "kind": names.KIND,
-        "metadata": {"name": name},
-        "spec": {"prompt": PROMPT, "activeDeadlineSeconds": 120},
-    }
-
-
-def bare(pod: Object) -> Object:
-    """A Pod with the same containers as a job's, which no operator watches: only its owner is missing."""
-    spec = {
-        key: value for key, value in pod["spec"].items() if key not in {"nodeName", "serviceAccountName", "tolerations"}
-    }
-    annotations = {names.ANNOTATION_HANDOVER: pod["metadata"]["annotations"][names.ANNOTATION_HANDOVER]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"annotations": annotations}, "spec": spec}
-
-
-def first_messages(stack: Stack, twin: Object, pairs: int) -> dict[str, list[float]]:
-    """What bench/first_message.py measures inside one Pod of the runner image."""
-    container = {**twin["spec"]["containers"][0], "command": ["sleep", "3600"], "args": []}
-    body = {
-        **twin,
-        "metadata": {**twin["metadata"], "name": "first-message"},
-        "spec": {**twin["spec"], "containers": [container]},
-    }
-    stack.apply(NAMESPACE, body)
-    stack.kubectl("wait", "-n", NAMESPACE, "pod/first-message", "--for=condition=Ready", "--timeout=60s", timeout=70)
-    script = (ROOT / "bench" / "first_message.py").read_text()
-    said = stack.kubectl(
-        "exec",
-        "-i",
-        "-n",
-        NAMESPACE,
-        "first-message",
-        "--",
-        "python3",
-        "-",
-        str(pairs),
-        stdin=script,
-        timeout=30 * pairs,
+def given() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    seconds: dict[str, list[float]] = json.loads(said)
-    return seconds
-
-
-def save(rows: list[Comparison | Measurement], spans: Mapping[str, float], stack: Stack) -> None:
-    """Keeps the figures with the machine and the versions they were measured on, and draws the picture."""
-    now = datetime.now(UTC)
-    figures: dict[str, Any] = {
-        "measured": now.isoformat(timespec="seconds"),
-        "machine": {"cpus": os.cpu_count(), "kernel": platform.release()},
-        "versions": versions(stack),
-        "rows": [vars(row) for row in rows],
-        "spans": spans,
-    }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{now:%Y-%m-%d-%H%M}.json"
-    path.write_text(json.dumps(figures, indent=1) + "\n")
-    PICTURE.write_text(picture(spans, "One job, from create to Complete"))
-    on = ", ".join(f"{name} {version}" for name, version in figures["versions"].items())
-    print(f"\n{pairs_of(rows)} pairs on {os.cpu_count()} CPUs, kernel {platform.release()}; {on}")
-    print(f"Figures: {path.relative_to(ROOT)}   picture: {PICTURE.relative_to(ROOT)}")
-
-
-def pairs_of(rows: list[Comparison | Measurement]) -> int:
-    """How often each comparison was made."""
-    return max(len(row.ours) for row in rows if isinstance(row, Comparison))
-
-
-def versions(stack: Stack) -> dict[str, str]:
-    """What was measured, and on what."""
-    (node, *_) = json.loads(stack.kubectl("get", "nodes", "-o", "json"))["items"]
-    info = node["status"]["nodeInfo"]
-    return {
-        "Kubernetes": info["kubeletVersion"],
-        "container runtime": info["containerRuntimeVersion"],
-        **runner.versions(),
-    }
+    add = parser.add_argument
+    add("what", nargs="?", choices=["jobs", "doors"], help="default: both")
+    add("--pairs", type=int, help="pairs of each comparison, at least 3 (default: 10 of jobs, 3 of doors)")
+    add("--readers", type=int, default=1_000, help="doors: clients that watch one job (default: %(default)s)")
+    add("--lines", type=int, default=100_000, help="doors: lines that are audited (default: %(default)s)")
+    add("--only", choices=list(doors.PARTS), nargs="+", default=list(doors.PARTS), help="doors: parts to run")
+    arguments = parser.parse_args()
+    if arguments.pairs is not None and arguments.pairs < 3:
+        parser.error(f"--pairs: found {arguments.pairs}, expected at least 3: fewer give no range")
+    return arguments
 
 
 if __name__ == "__main__":

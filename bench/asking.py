@@ -1,0 +1,127 @@
+"""What it takes to ask for a job, and to make one, through the gateway and at the API server itself."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from agentjob_api import names
+from agentjob_kube.connect import Connection
+from bench.figures import Comparison, Measurement, Row, quantile
+from bench.place import NAMESPACE, Place
+
+JOB = "asked"
+POLLS = 300
+SUBMITS = 60
+API = f"/apis/{names.API_VERSION}/namespaces/{NAMESPACE}/{names.PLURAL}"
+SPEC = {"prompt": "wait", "suspend": True}
+
+
+class Ask(NamedTuple):
+    """A request that can be made again and again."""
+
+    session: aiohttp.ClientSession
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: Callable[[], object] | None = None
+
+    async def milliseconds(self) -> float:
+        """How long one takes, to the end of the answer."""
+        given = {"json": self.body()} if self.body else {}
+        begun = time.perf_counter()
+        async with self.session.request(self.method, self.url, headers=self.headers, **given) as answer:
+            await answer.read()
+        took = time.perf_counter() - begun
+        answer.raise_for_status()
+        return took * 1_000
+
+
+class Sides(NamedTuple):
+    """The same asked of both."""
+
+    gateway: Ask
+    server: Ask
+
+    async def in_turn(self, times: int) -> tuple[list[float], list[float]]:
+        """One after the other, so many times."""
+        pairs = [(await self.gateway.milliseconds(), await self.server.milliseconds()) for _ in range(times)]
+        ours, theirs = zip(*pairs, strict=True)
+        return list(ours), list(theirs)
+
+
+def polls(place: Place, ours: aiohttp.ClientSession, theirs: aiohttp.ClientSession, server: str) -> Sides:
+    """Ask for a job."""
+    return Sides(
+        Ask(ours, "GET", f"{place.door.url}/claude/jobs/{JOB}", place.headers),
+        Ask(theirs, "GET", f"{server}{API}/{JOB}", {}),
+    )
+
+
+def submits(place: Place, ours: aiohttp.ClientSession, theirs: aiohttp.ClientSession, server: str) -> Sides:
+    """Make one."""
+
+    def job() -> object:
+        about = {"apiVersion": names.API_VERSION, "kind": names.KIND}
+        return {**about, "metadata": {"generateName": "direct-"}, "spec": SPEC}
+
+    return Sides(
+        Ask(ours, "POST", f"{place.door.url}/claude", place.headers, lambda: SPEC),
+        Ask(theirs, "POST", f"{server}{API}?fieldValidation=Strict", {}, job),
+    )
+
+
+@asynccontextmanager
+async def sessions(connection: Connection) -> AsyncIterator[tuple[aiohttp.ClientSession, aiohttp.ClientSession]]:
+    """A client of the gateway, and one of the API server."""
+    async with aiohttp.ClientSession() as ours, connection.session() as theirs:
+        yield ours, theirs
+
+
+async def measure(place: Place, connection: Connection, pairs: int) -> tuple[list[Row], Any]:
+    """The rows, and all figures behind them."""
+    about = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": JOB}}
+    await asyncio.to_thread(place.stack.apply, NAMESPACE, {**about, "spec": SPEC})
+    found: dict[str, list[tuple[list[float], list[float]]]] = {"poll": [], "submit": []}
+    reads: list[float] = []
+    async with sessions(connection) as (ours, theirs):
+        asking = polls(place, ours, theirs, connection.server)
+        making = submits(place, ours, theirs, connection.server)
+        for sides in (asking, making):
+            await sides.in_turn(10)  # connections are open, and caches warm
+        for _ in range(pairs):
+            before = await place.samples(ours)
+            found["poll"].append(await asking.in_turn(POLLS))
+            took = await place.samples(ours) - before
+            reads.append(sum(took.sum("agentjob_gateway_api_requests_total", verb=v) for v in ("get", "list")) / POLLS)
+            found["submit"].append(await making.in_turn(SUBMITS))
+            await _forget(theirs, connection.server)
+    return rows(found, tuple(reads)), {"reads": reads, "milliseconds": found}
+
+
+async def _forget(session: aiohttp.ClientSession, server: str) -> None:
+    """Deletes what was made, but not the job that is asked for."""
+    others = {"fieldSelector": f"metadata.name!={JOB}"}
+    async with session.delete(server + API, params=others) as answer:
+        answer.raise_for_status()
+        await answer.read()
+
+
+def rows(found: dict[str, list[tuple[list[float], list[float]]]], reads: tuple[float, ...]) -> list[Row]:
+    """The table's rows."""
+
+    def compared(what: str, word: str, part: float, goal: float | None) -> Comparison:
+        against = {"poll": "GET at the API server", "submit": "create at the API server"}[what]
+        ours, theirs = (tuple(quantile(side, part) for side in sides) for sides in zip(*found[what], strict=True))
+        return Comparison(name=f"{what}, {word}", ours=ours, theirs=theirs, against=against, unit="ms", goal=goal)
+
+    return [
+        compared("poll", "p50", 0.5, None),
+        compared("poll", "p99", 0.99, 0.7),
+        Measurement(name="reads at the API server per poll", values=reads, unit="reads", goal=0),
+        compared("submit", "p50", 0.5, 1.3),
+        compared("submit", "p99", 0.99, None),
+    ]

@@ -1,0 +1,244 @@
+"""Lines counted by seq on their way to clients, while gateways are killed and logs cut off and rotated."""
+
+import asyncio
+import itertools
+import json
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+
+from bench.figures import Measurement, Row
+from bench.place import GATEWAYS, NAMESPACE, Place
+from bench.tally import Tally, Verdict, total
+from deploy.kind.errors import ClusterError
+
+PODS = 4
+REPLICAS = 2
+"""Of the gateway: the chart's own number."""
+SECONDS = 75.0
+"""How long the lines are printed."""
+SIZE = 1_000
+"""Bytes of a line: a log of 25,000 is rotated twice, at 10 MiB, for which the kubelet looks every 10 s."""
+FAULT_SECONDS = 8.0
+"""From one fault to the next."""
+KILL = ("--grace-period=0", "--force")
+CUT_SECONDS = 0.5
+PATIENCE = 180.0
+"""How long the last line may take after the last one was printed."""
+RETRY_SECONDS = 0.1
+"""How long a client waits before it comes back."""
+EVENT = re.compile(rb"id: [^/\n]+/(?:1-(\d+)|(end))\n(?:event: (\w+)\n)?data: ")
+GAP = re.compile(rb"event: gap\ndata: (\{[^\n]*\})")
+
+
+class Watcher:
+    """As an EventSource: what is not complete is dropped, and it comes back with the last id it has got."""
+
+    def __init__(self, place: Place, job: str) -> None:
+        self.tally = Tally()
+        self.connections = 0
+        self.is_done = False
+        self.gaps: list[tuple[float, int, int | None]] = []
+        """When it was told of lost lines, and of which."""
+        self._url = f"{place.door.url}/v1/jobs/{job}/events"
+        self._headers = place.headers
+        self._job = job
+        self._last = ""
+        self._answer: aiohttp.ClientResponse | None = None
+
+    async def run(self) -> None:
+        """Watches to the end."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_read=60)) as session:
+            while not self.is_done:
+                with suppress(aiohttp.ClientError, TimeoutError):
+                    await self._read(session)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _read(self, session: aiohttp.ClientSession) -> None:
+        headers = {**self._headers, **({"Last-Event-ID": f"{self._job}/{self._last}"} if self._last else {})}
+        rest = b""
+        async with session.get(self._url, headers=headers) as answer:
+            answer.raise_for_status()
+            self.connections += 1
+            self._answer = answer
+            async for piece in answer.content.iter_any():
+                data = rest + piece
+                cut = data.rfind(b"\n\n") + 2
+                if cut > 1:
+                    self._take(data[:cut])
+                    data = data[cut:]
+                rest = data
+
+    def _take(self, events: bytes) -> None:
+        for seq, end, _ in EVENT.findall(events):
+            self.is_done = self.is_done or bool(end)
+            if seq:
+                self._last = f"1-{int(seq)}"
+                self.tally.take([int(seq)])
+        for told in GAP.findall(events):
+            gap = json.loads(told)
+            self.tally.tell(gap["from"], gap["to"])
+            self.gaps.append((time.time(), gap["from"], gap["to"]))
+
+    def cut(self) -> None:
+        """Loses its connection."""
+        if self._answer is not None:
+            self._answer.close()
+
+
+class Follower:
+    """As a person's script: `kubectl logs --follow`, begun again at the time of the last line it has shown."""
+
+    def __init__(self, place: Place, job: str, last: int) -> None:
+        self.tally = Tally()
+        self.connections = 0
+        self._place = place
+        self._pod = f"{job}-1"
+        self._last = last
+        self._since = ""
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def run(self) -> None:
+        """Follows until it has shown the last line, or a log that has ended holds no more."""
+        is_over = shows_last = False
+        while not (is_over or shows_last):
+            is_over = await asyncio.to_thread(self._has_ended)
+            shows_last = await self._follow()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _has_ended(self) -> bool:
+        phase = self._place.stack.get("pod", NAMESPACE, self._pod)["status"]["phase"]
+        return phase in {"Succeeded", "Failed"}
+
+    async def _follow(self) -> bool:
+        since = [f"--since-time={self._since}"] if self._since else []
+        words = ("-n", NAMESPACE, "logs", self._pod, "--follow", "--timestamps", *since)
+        environment = self._place.stack.program.variables()
+        pipe, none = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        self._process = process = await asyncio.create_subprocess_exec(
+            "kubectl", *words, env=environment, stdout=pipe, stderr=none, limit=2**20
+        )
+        self.connections += 1
+        assert process.stdout is not None
+        shows_last = False
+        async for line in process.stdout:
+            shows_last = self._take(line) or shows_last
+        await process.wait()
+        return shows_last
+
+    def _take(self, line: bytes) -> bool:
+        time_, _, rest = line.partition(b" ")
+        found = re.match(rb'\{"seq":(\d+),', rest)
+        if found is None or not line.endswith(b"\n"):
+            return False
+        self._since = time_.decode()
+        self.tally.take([int(found[1])])
+        return int(found[1]) == self._last
+
+    def cut(self) -> None:
+        """Loses its connection."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+
+class Faults:
+    """What happens meanwhile, in turn; each also cuts off every `kubectl logs` once."""
+
+    def __init__(self, place: Place, watchers: list[Watcher], followers: list[Follower]) -> None:
+        self.happened: list[tuple[float, str]] = []
+        """When, and what."""
+        self._place = place
+        self._watchers = watchers
+        self._followers = followers
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> None:
+        """Lets faults happen for as long as lines are printed."""
+        end = time.monotonic() + SECONDS
+        faults: tuple[Callable[[], None], ...] = (
+            self._cut_clients,
+            self._cut_follows,
+            self._kill_one_gateway,
+            self._kill_every_gateway,
+        )
+        for fault in itertools.cycle(faults):
+            if time.monotonic() + FAULT_SECONDS > end:
+                return
+            await asyncio.sleep(FAULT_SECONDS)
+            for follower in self._followers:
+                follower.cut()
+            self.happened.append((time.time(), fault.__name__.strip("_").replace("_", " ")))
+            await asyncio.to_thread(fault)
+
+    def _cut_clients(self) -> None:
+        for watcher in self._watchers:
+            self._loop.call_soon_threadsafe(watcher.cut)
+
+    def _cut_follows(self) -> None:
+        """Resets every connection from the gateways' Pods to the API server, for a moment."""
+        pods = json.loads(self._place.kubectl("get", "pods", *GATEWAYS, "-o", "json"))["items"]
+        sources = ",".join(each["status"]["podIP"] for each in pods if "podIP" in each["status"])
+        rule = ("-s", sources, "-p", "tcp", "--dport", "6443", "-j", "REJECT", "--reject-with", "tcp-reset")
+        docker = ("docker", "exec", self._place.node, "iptables", "-w")
+        run = self._place.stack.program.run
+        run(*docker, "-I", "INPUT", *rule, timeout=20)
+        try:
+            time.sleep(CUT_SECONDS)
+        finally:
+            run(*docker, "-D", "INPUT", *rule, timeout=20)
+
+    def _kill_one_gateway(self) -> None:
+        names = self._place.kubectl("get", "pods", *GATEWAYS, "--sort-by=.metadata.creationTimestamp", "-o", "name")
+        self._place.kubectl("delete", names.split()[0], *KILL)
+
+    def _kill_every_gateway(self) -> None:
+        self._place.kubectl("delete", "pods", *GATEWAYS, *KILL)
+
+
+async def measure(place: Place, lines: int) -> tuple[list[Row], Any]:
+    """The rows, and what has happened."""
+    each = lines // PODS
+    await asyncio.to_thread(place.scale, REPLICAS)
+    jobs = [f"audited-{number}" for number in range(PODS)]
+    for job in jobs:
+        await asyncio.to_thread(place.talk, job, lines=each, rate=each / SECONDS, size=SIZE)
+    watchers = [Watcher(place, job) for job in jobs]
+    followers = [Follower(place, job, each + 1) for job in jobs]
+    faults = Faults(place, watchers, followers)
+    try:
+        async with asyncio.timeout(SECONDS + PATIENCE), asyncio.TaskGroup() as tasks:
+            for client in (*watchers, *followers, faults):
+                tasks.create_task(client.run())
+    except TimeoutError as error:
+        missing = [each + 1 - client.tally.came for client in (*watchers, *followers)]
+        raise ClusterError(f"The audit has not ended {PATIENCE:g} s after the last line; missing: {missing}") from error
+    ours, theirs = (total(client.tally.verdict(each + 1) for client in side) for side in (watchers, followers))
+    details = {
+        "faults": faults.happened,
+        "connections": [client.connections for client in (*watchers, *followers)],
+        "gaps": [watcher.gaps for watcher in watchers],
+        "gateway": ours._asdict(),
+        "kubectl": theirs._asdict(),
+    }
+    return rows(ours, theirs), details
+
+
+def rows(ours: Verdict, theirs: Verdict) -> list[Row]:
+    """The table's rows."""
+    against = "`kubectl logs -f --since-time`"
+
+    def counted(what: str, mine: int, other: int) -> Measurement:
+        name = f"{what}, of {ours.lines:,} lines"
+        return Measurement(
+            name=name, values=(float(mine),), unit="lines", goal=0, theirs=(float(other),), against=against
+        )
+
+    return [
+        counted("lost", ours.lost, theirs.lost),
+        counted("doubled", ours.doubled, theirs.doubled),
+        counted("lost without a word", ours.silent, theirs.silent),
+    ]
