@@ -9,8 +9,11 @@ import orjson
 
 from agentjob_program.settings import LogLevel
 
-FACTS: Final = ("namespace", "job", "attempt", "phase", "reason")
-"""What a line says about a job, where it speaks of one: passed as `extra`."""
+FACTS: Final = (
+    *("namespace", "job", "attempt", "phase", "reason"),
+    *("request", "method", "route", "status", "seconds", "caller"),
+)
+"""What a line says about a job or a request, where it speaks of one: passed as `extra`."""
 
 
 class JsonFormatter(logging.Formatter):

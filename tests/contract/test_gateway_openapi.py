@@ -34,7 +34,7 @@ from agentjob_gateway.keyring import RANDOM_BYTES, SECRET_BYTES, SIGNING_KEY, Te
 from agentjob_gateway.openapi import document
 from agentjob_gateway.routes import CLAUDE, V1
 from clients import CLUSTER, cluster_namespace
-from served import free_port
+from operated import free_port
 
 pytestmark = pytest.mark.cluster
 

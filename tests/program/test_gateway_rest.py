@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from agent_jobs import ENDED, FAILED
 from agentjob_gateway import shapes
 from agentjob_gateway.caller import Role
 from agentjob_kube.resources import AGENT_JOBS
+from agentjob_program.logs import JsonFormatter
 from fake_cluster import Fault
 from fake_cluster.refusals import Refusal
 from operated import until
@@ -428,6 +430,9 @@ async def test_the_log_tells_who_did_what_and_neither_key_nor_prompt(
     [line] = [record for record in caplog.records if record.name == "agentjob_gateway.requests"]
     facts = (line.caller, line.method, line.route, line.status)  # type: ignore[attr-defined]  # given as `extra`
     assert facts == ("key:ci", "POST", "/claude", 202)
+    written = json.loads(JsonFormatter().format(line))
+    assert (written["caller"], written["route"], written["status"]) == ("key:ci", "/claude", 202)
+    assert written["request"]
     whole = "".join(str(record.__dict__) for record in caplog.records)
     assert place.key() not in whole
     assert "a secret task" not in whole

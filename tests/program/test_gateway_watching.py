@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agentjob_gateway.access import ACCESS
 from agentjob_gateway.caller import Role
 from agentjob_gateway.tickets import COOKIE
 from event_source import Event, EventSource
@@ -271,3 +272,14 @@ async def test_a_poll_that_waits_is_answered_by_a_gateway_that_stops(place: Serv
         waiting = tasks.create_task(door.ask("GET", "/claude/jobs/fix?wait=60", place.key()))
         tasks.create_task(door.stop())
     assert waiting.result().body["status"] == "pending"
+
+
+async def test_it_asks_the_cluster_for_what_its_role_grants_and_for_nothing_else(door: Door, place: Served) -> None:
+    await finished(door, place)
+    await door.ask("GET", "/v1/jobs/fix/events", place.key())
+    await door.ask("GET", "/v1/jobs/never-was", place.key())
+    await make(door, place, "other")
+    await door.ask("POST", "/v1/jobs/other/cancel", place.key())
+    await door.ask("DELETE", "/v1/jobs/other", place.key())
+    asked = {(each.group, each.resource, each.verb) for each in place.cluster.requests() if each.agent == "agentjob"}
+    assert asked == {(access.group, access.resource, verb) for access in ACCESS for verb in access.verbs}

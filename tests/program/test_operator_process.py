@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -15,14 +14,7 @@ import pytest
 from agentjob_operator.access import ACCESS
 from fake_cluster import FakeCluster, Fault
 from fake_cluster.refusals import Refusal
-from operated import NAMESPACE, Operated, operated, told, until
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+from operated import NAMESPACE, Operated, free_port, operated, told, until
 
 
 def kubeconfig(path: Path, server: str) -> Path:

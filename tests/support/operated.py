@@ -1,6 +1,7 @@
 """An operator at work on a fake cluster, and a person, a scheduler and a kubelet at its side."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -33,6 +34,13 @@ def told(reason: Reason = Reason.COMPLETED, **fields: Any) -> str:
     """A termination message."""
     usual = {"num_turns": 3, "session_id": "s-1", "cost_usd": "0.0127", "usage": USAGE}
     return Outcome.model_validate({**usual, "reason": reason, **fields}).to_json()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 async def until(what: Callable[[], Any], within: float = WITHIN) -> Any:

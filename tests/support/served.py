@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -22,17 +21,10 @@ from agentjob_kube.connect import Connection, Observer
 from agentjob_kube.resources import AGENT_JOBS
 from agentjob_kube.wire import HttpTransport
 from fake_cluster import FakeCluster
-from operated import connection, until
+from operated import connection, free_port, until
 from watched import Watched
 
 NAMESPACE = "agents"
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 class Answer:
