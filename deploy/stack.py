@@ -94,6 +94,8 @@ class Stack:
         Raises:
             CommandFailed: helm's own words.
         """
+        if self.sealed:
+            self._make_volume(namespace, f"{release}-gateway-archive")
         images = {target: _image_value(self.images[target]) for target in ("operator", "gateway", "runner")}
         # The CRD is the cluster's: whichever release came last brings it up to date.
         options = ("--install", "--take-ownership", "--wait", "--timeout", "2m", "--values", "-")
@@ -101,6 +103,27 @@ class Stack:
             "helm", "upgrade", release, "charts/agentjob", "--namespace", namespace, *options,
             stdin=json.dumps({"image": images, **values}), timeout=150,
         )  # fmt: skip
+
+    def _make_volume(self, namespace: str, claim: str) -> None:
+        """The volume of the gateway's archive: nodes that were built here have nobody who makes volumes."""
+        name = f"agentjob-archive-{namespace}"
+        if self.kubectl("get", "pvc", "-n", namespace, claim, "--ignore-not-found", "-o", "name").strip():
+            return
+        # One that was left by a claim that is gone is nobody's for ever.
+        self.kubectl("delete", "pv", name, "--ignore-not-found", "--timeout=30s")
+        spec = {
+            "capacity": {"storage": "5Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "standard",
+            "persistentVolumeReclaimPolicy": "Retain",
+            "claimRef": {"namespace": namespace, "name": claim},
+            # The one directory of a node that anybody may write to: of what the kubelet makes, only root may.
+            "hostPath": {"path": "/tmp", "type": "Directory"},  # noqa: S108
+        }
+        self.apply(
+            namespace,
+            {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec},
+        )
 
     def install_scripted_model(self, namespace: str) -> dict[str, Any]:
         """Runs the scripted model in a namespace and returns the chart's values that name it and let runners reach it.

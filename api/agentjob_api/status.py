@@ -37,6 +37,17 @@ class ConditionType(StrEnum):
     """The job cannot go on by itself: something it names is missing, or it has failed."""
     SUSPENDED = "Suspended"
     """The job waits because `spec.suspend` is set."""
+    ARCHIVED = "Archived"
+    """The job has ended, and its log is kept outside its Pods. Set by the gateway; the operator leaves it as it is."""
+
+
+class Archival(StrEnum):
+    """What is kept of the log of a job that has ended: reasons of its condition Archived."""
+
+    ARCHIVED = "Archived"
+    """Every line."""
+    WITH_GAPS = "ArchivedWithGaps"
+    """What there was: lines were lost before they could be kept."""
 
 
 class Standing(StrEnum):

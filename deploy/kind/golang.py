@@ -75,6 +75,8 @@ SHIM = _containerd("containerd-shim-runc-v2")
 CTR = _containerd("ctr")
 CRICTL = Built(name="crictl", module="tools", package="sigs.k8s.io/cri-tools/cmd/crictl")
 COREDNS = Built(name="coredns", module="tools", package="./coredns")
+VERSITYGW = Built(name="versitygw", module="versitygw", package="github.com/versity/versitygw/cmd/versitygw")
+"""An S3 server over a directory, to test the archive on. Its own module: what it requires is no part of the cluster."""
 
 
 @dataclass(frozen=True)

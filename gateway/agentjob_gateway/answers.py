@@ -1,10 +1,11 @@
 """What the doors say about a job. Pure: an AgentJob as the API server has it in, JSON-ready data out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from agentjob_api import names
 from agentjob_api.phases import Phase
+from agentjob_api.status import ConditionType
 
 Object = dict[str, Any]
 
@@ -28,6 +29,12 @@ _USAGE: Final = {
 def phase(job: Object) -> Phase:
     """Where a job stands."""
     return Phase(job["status"].get("phase", Phase.PENDING))
+
+
+def archival(job: Object) -> str | None:
+    """The reason of its condition Archived; None while it is not there."""
+    conditions: Sequence[Mapping[str, str]] = job["status"].get("conditions") or ()
+    return next((each["reason"] for each in conditions if each["type"] == ConditionType.ARCHIVED), None)
 
 
 def poll(job: Object) -> Object:

@@ -11,8 +11,10 @@ from typing import Final, Protocol
 
 from aiohttp import web
 
+from agentjob_gateway import audit
+from agentjob_gateway.audit import Deed
 from agentjob_gateway.caller import Caller
-from agentjob_gateway.doors import CALLER, DOORS, REQUEST, TICKET, Doors
+from agentjob_gateway.doors import CALLER, CHANGED, DOORS, NAMESPACE, REQUEST, TICKET, Doors
 from agentjob_gateway.errors import Problem, Unauthenticated
 from agentjob_gateway.limits import Rates
 from agentjob_gateway.metrics import Metrics
@@ -61,10 +63,11 @@ def application(doors: Doors, entrance: Entrance, routes: Sequence[Route], max_b
     """The application with these routes."""
     open_to_all = {(route.method, route.path) for route in routes if route.is_open}
     with_ticket = {(route.method, route.path) for route in routes if route.takes_ticket}
+    changes = {(route.method, route.path): route.changes for route in routes}
 
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-        return await _observed(request, handler, entrance)
+        return await _observed(request, handler, entrance, changes.get((request.method, _route(request))))
 
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -87,24 +90,53 @@ def application(doors: Doors, entrance: Entrance, routes: Sequence[Route], max_b
     return app
 
 
-async def _observed(request: web.Request, handler: Handler, entrance: Entrance) -> web.StreamResponse:
-    """Names the request, turns whatever goes wrong into one shape, and tells of it in log and metrics."""
+async def _observed(
+    request: web.Request, handler: Handler, entrance: Entrance, change: str | None
+) -> web.StreamResponse:
+    """Names the request, turns whatever goes wrong into one shape, and tells of it in log, metrics and audit.
+
+    `change` is what the audit calls a request of this route.
+    """
     started = time.perf_counter()
     given = request.headers.get("X-Request-Id", "")
     request[REQUEST] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     if (preflight := _preflight(request, entrance.cors_origins)) is not None:
         return preflight
+    found = await _tried(request, handler)
+    if isinstance(found, Problem):
+        _audit(request, found, change)
+        found = _problem(request, found)
+    _tell(request, found.status, time.perf_counter() - started, entrance.metrics)
+    return found
+
+
+async def _tried(request: web.Request, handler: Handler) -> web.StreamResponse | Problem:
     try:
-        response = await handler(request)
+        return await handler(request)
     except Problem as problem:
-        response = _problem(request, problem)
+        return problem
     except web.HTTPException as found:
-        response = _problem(request, _Plain(found))
+        return _Plain(found)
     except Exception:  # the outermost frame of a request: a defect of ours, not of the client's
         log.exception("A request failed", extra={"request": request[REQUEST], "route": _route(request)})
-        response = _problem(request, Problem("something went wrong here; the request's id finds it in the log"))
-    _tell(request, response.status, time.perf_counter() - started, entrance.metrics)
-    return response
+        return Problem("something went wrong here; the request's id finds it in the log")
+
+
+def _audit(request: web.Request, problem: Problem, change: str | None) -> None:
+    """Tells of a change that was refused; whoever makes one tells of it at once."""
+    # A GET changes something only where it comes with a task.
+    if change is None or CHANGED in request or (request.method == "GET" and "prompt" not in request.query):
+        return
+    caller = request.get(CALLER)
+    at_home = caller.namespace if caller else None
+    deed = Deed(
+        caller=caller,
+        what=change,
+        namespace=request.get(NAMESPACE) or request.query.get("namespace") or at_home,
+        job=request.match_info.get("id"),
+        request=request[REQUEST],
+    )
+    audit.refused(deed, problem)
 
 
 class _Plain(Problem):

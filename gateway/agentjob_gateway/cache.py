@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from agentjob_api.names import Key
 from agentjob_kube.client import Client
@@ -16,6 +16,14 @@ Object = dict[str, Any]
 
 MAX_GONE: Final = 10_000
 """Deleted jobs that are remembered: more than can be deleted while one answer is on its way."""
+
+
+class Listener(Protocol):
+    """Told of every change of any job; it neither raises nor waits."""
+
+    def __call__(self, job: Object, *, is_gone: bool) -> None:
+        """A job that is new, or not as it was; or one that is gone, as it was last."""
+        ...
 
 
 def version(job: Object) -> int:
@@ -43,6 +51,7 @@ class JobCache:
     """Set once all jobs have been listed: before, what is missing may only not be known yet."""
     is_closing: bool = False
     """Whether nobody is to wait for changes any more."""
+    listeners: list[Listener] = field(default_factory=list)
     _jobs: dict[str, dict[str, Object]] = field(default_factory=dict)
     _gone: dict[str, None] = field(default_factory=dict)
     _news: dict[Key, asyncio.Event] = field(default_factory=dict)
@@ -67,6 +76,9 @@ class JobCache:
         if job["metadata"]["uid"] in self._gone or (known is not None and version(known) >= version(job)):
             return
         self._jobs.setdefault(key.namespace, {})[key.name] = lean(job)
+        if known is not None and known["metadata"]["uid"] != job["metadata"]["uid"]:
+            self._announce(known, is_gone=True)
+        self._announce(job, is_gone=False)
         self._tell(key)
 
     def drop(self, job: Object) -> None:
@@ -77,6 +89,7 @@ class JobCache:
             del self._gone[next(iter(self._gone))]
         if (known := self.get(key)) is not None and known["metadata"]["uid"] == uid:
             del self._jobs[key.namespace][key.name]
+            self._announce(known, is_gone=True)
             self._tell(key)
 
     def replace(self, namespace: str, jobs: tuple[Object, ...], at: int) -> None:
@@ -109,6 +122,10 @@ class JobCache:
         self.is_closing = True
         for key in list(self._news):
             self._tell(key)
+
+    def _announce(self, job: Object, *, is_gone: bool) -> None:
+        for listener in self.listeners:
+            listener(job, is_gone=is_gone)
 
     def _tell(self, key: Key) -> None:
         if (news := self._news.pop(key, None)) is not None:

@@ -11,6 +11,7 @@ from agentjob_api.lines import Line
 from agentjob_api.phases import Phase
 from agentjob_gateway import answers, sse
 from agentjob_gateway.follow import LOOK_SECONDS, PACE, Counts, Follower, Pace
+from agentjob_gateway.history import ArchiveError
 from agentjob_gateway.known import Known
 from agentjob_gateway.reading import Gap
 from agentjob_gateway.ring import BATCH_BYTES, MAX_BYTES, MAX_ENTRIES, Entry, Ring
@@ -23,16 +24,18 @@ FIRST: Final = Position(1, 0)
 """Before the first line of the first attempt."""
 HEARTBEAT: Final = sse.chunked(sse.HEARTBEAT)
 BROKEN: Final = sse.chunked(sse.retry(2_000))
-"""What ends a stream that a defect of ours has broken: whoever watches comes back to another one."""
+"""What ends a stream that has broken, by a defect of ours or of the archive: whoever watches comes back to another."""
 log = logging.getLogger(__name__)
 
 
 class Tuning(NamedTuple):
     """What a stream may take: bytes, entries and seconds."""
 
-    channels: int = 500
-    """Jobs that are watched at once."""
+    channels: int = 1_000
+    """Jobs that are followed at once, for clients and for the archive."""
     ring_bytes: int = MAX_BYTES
+    rings_bytes: int = 16 * MAX_BYTES
+    """Of all jobs together, about: of each that comes when there are many, the less is kept the more there are."""
     ring_entries: int = MAX_ENTRIES
     linger: float = 10.0
     """How long a job's stream is kept when nobody watches: who was cut off comes back."""
@@ -112,7 +115,9 @@ class Channel:
     def _followed(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
             return
-        if (error := task.exception()) is not None:
+        if isinstance(error := task.exception(), ArchiveError):
+            log.warning("Following a job: %s", error, extra=self._known.facts)
+        elif error is not None:
             log.error("Following a job", exc_info=error, extra=self._known.facts)
         self._look()
         self.closing = BROKEN if error is not None else _closing(self._known)
@@ -190,7 +195,11 @@ class Channel:
         self._ahead.discard(reader)
 
     async def missed(self, after: Position) -> AsyncGenerator[Sequence[Entry], None]:
-        """What there is after a position, until there is no more; from the log itself what the ring no longer has."""
+        """What there is after a position, until there is no more; from history and log what the ring no longer has.
+
+        Raises:
+            ArchiveError: the history cannot be read at the moment.
+        """
         after = max(after, FIRST)
         while (found := self.ring.after(after)) != []:
             if found is None:

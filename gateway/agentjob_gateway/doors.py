@@ -35,6 +35,10 @@ CALLER: Final = web.RequestKey("caller", Caller)
 TICKET: Final = web.RequestKey("ticket", Ticket)
 REQUEST: Final = web.RequestKey("request", str)
 """The id of a request, as it stands in the log, in the answer and on the job."""
+NAMESPACE: Final = web.RequestKey("namespace", str)
+"""Where a request works, once that is known."""
+CHANGED: Final = web.RequestKey("changed", bool)
+"""Set when a request has made its job: whatever it is answered after that, it was not refused."""
 
 
 async def body_of(request: web.Request) -> Object:
@@ -61,7 +65,8 @@ async def namespace_of(request: web.Request, verb: Verb) -> str:
     """The namespace in which a request works; raises NotAllowed or BadRequest."""
     ticket = request.get(TICKET)
     asked = ticket.namespace if ticket is not None else request.query.get("namespace")
-    return await request.app[DOORS].jobs.namespace(request[CALLER], asked, verb)
+    request[NAMESPACE] = await request.app[DOORS].jobs.namespace(request[CALLER], asked, verb)
+    return request[NAMESPACE]
 
 
 async def key_of(request: web.Request, verb: Verb = Verb.GET) -> Key:

@@ -1,7 +1,8 @@
 """A job's lines as they come from the cluster: every one once, in order, through all attempts, whatever goes wrong.
 
 A log is followed until it breaks off, and then read again from its last known line on. What is known already is told by
-`seq`; what is not there, though a later line is, is looked for in the whole log and then told as a `Gap`.
+`seq`; what is not there, though a later line is, is looked for in the whole log, then in the history, and then told as
+a `Gap`.
 """
 
 import logging
@@ -15,8 +16,9 @@ from typing import Final, NamedTuple
 from agentjob_api import lines
 from agentjob_api.lines import Line
 from agentjob_api.names import AGENT_CONTAINER, Key, pod_name
+from agentjob_gateway.history import ArchiveError
 from agentjob_gateway.known import Known
-from agentjob_gateway.reading import End, Gap, Next, Reading, end_of, next_step
+from agentjob_gateway.reading import PATIENCE, End, Gap, Next, Reading, end_of, next_step
 from agentjob_gateway.sse import OPEN, Position
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client
@@ -75,20 +77,28 @@ class Follower:
         """Seconds for which the API server wants to be left alone."""
 
     async def items(self, attempt: int) -> AsyncGenerator[Line | Gap, None]:
-        """Everything from this attempt on, as it comes. Ends when the job has, or is gone."""
+        """Everything from this attempt on, as it comes. Ends when the job has, or is gone.
+
+        Raises:
+            ArchiveError: what is left of an attempt that is over is in the history, which does not answer.
+        """
         while await self._begins(attempt):
-            async with aclosing(self._attempt(Reading(attempt))) as items:
+            async with aclosing(self._all(Reading(attempt))) as items:
                 async for item in items:
                     yield item
             attempt += 1
 
     async def past(self, after: Position, until: Position) -> AsyncGenerator[Line | Gap, None]:
-        """The lines after a position up to another, from the logs once more; what is there no more is told as gaps."""
+        """The lines after a position up to another, from history and logs; what is in neither is told as gaps.
+
+        Raises:
+            ArchiveError: what is no longer in a log may be in the history, which does not answer.
+        """
         for attempt in range(max(after.attempt, 1), until.attempt + 1):
             begin = after.seq if attempt == after.attempt else 0
             end = until.seq if attempt == until.attempt else OPEN
             if begin < end:
-                async with aclosing(self._attempt(Reading(attempt, begin, end, searches=0), is_past=True)) as items:
+                async with aclosing(self._all(Reading(attempt, begin, end, searches=0), is_past=True)) as items:
                     async for item in items:
                         yield item
 
@@ -102,8 +112,59 @@ class Follower:
             await self._pace.wait(self._known, LOOK_SECONDS)
         return False
 
-    async def _attempt(self, reading: Reading, *, is_past: bool = False) -> AsyncGenerator[Line | Gap, None]:
-        """All that is wanted of an attempt. `is_past`: it has been there."""
+    async def _all(self, reading: Reading, *, is_past: bool = False) -> AsyncGenerator[Line | Gap, None]:
+        """All that is wanted of an attempt, wherever it is. `is_past`: it has been there."""
+        if is_past or self._known.has_all:
+            async with aclosing(self._kept(reading)) as found:
+                async for line in found:
+                    yield line
+        if reading.is_complete:
+            return
+        async with aclosing(self._attempt(reading, is_past=is_past)) as items:
+            async for item in items:
+                if isinstance(item, Line):
+                    yield item
+                    continue
+                async with aclosing(self._recalled(item, is_past=is_past)) as recalled:
+                    async for each in recalled:
+                        yield each
+
+    async def _kept(self, reading: Reading) -> AsyncGenerator[Line | Gap, None]:
+        """The next lines of the history, up to the first that is missing there: the log may have it."""
+        try:
+            async with aclosing(self._known.past(reading.attempt, reading.seq)) as found:
+                async for line in found:
+                    if line.seq != reading.seq + 1 or reading.is_complete:
+                        return
+                    for item in reading.take(line):
+                        yield item
+        except ArchiveError as error:
+            log.info("Reading the archive: %s", error, extra=self._known.facts)
+
+    async def _recalled(self, gap: Gap, *, is_past: bool) -> AsyncGenerator[Line | Gap, None]:
+        """What takes the place of a gap. The lines of an attempt that goes on are not held up by what is lost."""
+        since, failures = self._pace.clock(), 0
+        while True:
+            try:
+                async with aclosing(_recalled(self._known, gap)) as items:
+                    async for item in items:
+                        yield item
+                        gap = _rest(gap, item)
+            except ArchiveError as error:
+                if not is_past and not self._known.has_ended(gap.attempt):
+                    yield gap
+                    return
+                if self._pace.clock() - since > PATIENCE[End.REFUSED]:
+                    raise
+                level = logging.DEBUG if failures else logging.WARNING
+                log.log(level, "Reading the archive: %s", error, extra=self._known.facts)
+                failures += 1
+                await self._pace.wait(self._known, self._pace.again.delay(failures))
+            else:
+                return
+
+    async def _attempt(self, reading: Reading, *, is_past: bool) -> AsyncGenerator[Line | Gap, None]:
+        """All that is wanted of an attempt, from its log."""
         step, vain_since = Next.LATER, self._pace.clock()
         while step in (Next.LATER, Next.AT_ONCE):
             has_ended, before = is_past or self._known.has_ended(reading.attempt), (reading.seq, self._end)
@@ -173,3 +234,26 @@ def _end(reading: Reading, *, is_text: bool) -> End:
     if reading.is_missing_lines:
         return End.MISSING
     return End.TEXT if is_text else End.EOF
+
+
+async def _recalled(known: Known, gap: Gap) -> AsyncGenerator[Line | Gap, None]:
+    """The lines of a gap as far as they are in the history, and gaps for the others.
+
+    Raises:
+        ArchiveError: the history cannot be read at the moment. What was given is right.
+    """
+    reading = Reading(gap.attempt, gap.first - 1, OPEN if gap.last is None else gap.last, searches=0)
+    async with aclosing(known.past(gap.attempt, reading.seq)) as found:
+        async for line in found:
+            if line.seq > reading.until:
+                break
+            for item in reading.take(line):
+                yield item
+    if not reading.is_complete and not (gap.last is None and known.has_all and reading.seq):
+        yield reading.rest()
+
+
+def _rest(gap: Gap, item: Line | Gap) -> Gap:
+    """What is left of a gap after something in it."""
+    last = item.seq if isinstance(item, Line) else item.last
+    return gap if last is None else gap._replace(first=last + 1)

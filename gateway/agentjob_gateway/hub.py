@@ -1,7 +1,7 @@
 """All that is watched in this process, each job through one channel however many watch it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
@@ -14,22 +14,30 @@ from agentjob_gateway.cache import JobCache, key_of
 from agentjob_gateway.channel import BROKEN, TUNING, Channel, Tuning, item_of
 from agentjob_gateway.errors import RETRY_SECONDS, Unavailable
 from agentjob_gateway.follow import Counts
+from agentjob_gateway.history import ArchiveError, History
 from agentjob_gateway.known import Known
 from agentjob_gateway.reader import Reader
 from agentjob_gateway.reading import Gap
+from agentjob_gateway.ring import Entry
 from agentjob_gateway.sse import END, Position
 from agentjob_kube.client import Client
 
 Object = dict[str, Any]
 
+LEAST_RING_BYTES: Final = 256 * 1024
+"""Of each stream so much is kept at hand, however many there are."""
 _GOING: Final = "the stream is broken off here; ask again"
 
 
 class Hub:
     """Streams of jobs. Used from one event loop."""
 
-    def __init__(self, client: Client, cache: JobCache, tuning: Tuning = TUNING) -> None:
+    def __init__(
+        self, client: Client, cache: JobCache, tuning: Tuning = TUNING, history: History | None = None
+    ) -> None:
+        """`history` has lines that are no longer in the cluster."""
         self.counts = Counts()
+        self._history = history
         self._client = client
         self._cache = cache
         self._tuning = tuning
@@ -65,12 +73,12 @@ class Hub:
         Ends when the job has ended, or is gone, and its last line was given.
 
         Raises:
-            Unavailable: too many jobs are watched here, or this gateway is about to stop.
+            Unavailable: too many jobs are watched here, lines cannot be had now, or this gateway is about to stop.
         """
         channel = self._join(key, uid, after)
         try:
             while True:
-                async with aclosing(channel.missed(after)) as batches:
+                async with aclosing(_missed(channel, after)) as batches:
                     async for batch in batches:
                         for entry in batch:
                             yield item_of(entry)
@@ -150,17 +158,23 @@ class Hub:
         if self._is_closing:
             raise Unavailable(_GOING, retry_after=RETRY_SECONDS)
         found = self._channels.get(uid)
+        if (timer := self._lingering.pop(uid, None)) is not None:
+            timer.cancel()
         if found is not None and found.closing is not BROKEN:
-            if (timer := self._lingering.pop(uid, None)) is not None:
-                timer.cancel()
             return found
         if found is None:
             self._make_room()
-        known = Known(self._cache, key, uid)
+        known = Known(self._cache, key, uid, self._history)
         # Not beyond what there is: the position may be anything that a client has sent.
         start = max(1, min(after.attempt, known.attempts))
-        made = self._channels[uid] = Channel(self._client, known, start, self.counts, self._tuning)
+        made = Channel(self._client, known, start, self.counts, self._share())
+        self._channels[uid] = made
         return made
+
+    def _share(self) -> Tuning:
+        """What one more stream may take: the more there are, the less of each is kept at hand."""
+        share = max(LEAST_RING_BYTES, self._tuning.rings_bytes // (len(self._channels) + 1))
+        return self._tuning._replace(ring_bytes=min(self._tuning.ring_bytes, share))
 
     def _make_room(self) -> None:
         """Lets go of a channel that nobody watches, if there are too many."""
@@ -176,3 +190,13 @@ class Hub:
     def _expire(self, uid: str) -> None:
         del self._lingering[uid]
         self._channels.pop(uid).end()
+
+
+async def _missed(channel: Channel, after: Position) -> AsyncGenerator[Sequence[Entry], None]:
+    """What a channel has after a position; that the archive does not answer, in the words of the doors."""
+    try:
+        async with aclosing(channel.missed(after)) as batches:
+            async for batch in batches:
+                yield batch
+    except ArchiveError as error:
+        raise Unavailable(_GOING, retry_after=RETRY_SECONDS) from error

@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from agentjob_api import names
 from agentjob_api.names import Key
 from agentjob_api.phases import Phase
-from agentjob_gateway import answers, errors
+from agentjob_gateway import answers, audit, errors
+from agentjob_gateway.audit import Deed
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.caller import Caller, Verb
 from agentjob_gateway.errors import BadRequest, Missing, NotAllowed, TooMany
@@ -45,7 +46,10 @@ class Rights(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs:
-    """The jobs of the served namespaces. Every method raises `errors.Problem` and nothing else."""
+    """The jobs of the served namespaces. Every method raises `errors.Problem` and nothing else.
+
+    What is changed is told to the audit here; what is refused, by the door that answers.
+    """
 
     client: Client
     cache: JobCache
@@ -68,10 +72,16 @@ class Jobs:
         """Makes a job, or finds the one that the same Idempotency-Key has made."""
         body = manifest(submission, caller, namespace, secrets.token_hex(16))
         key = Key(namespace, body["metadata"]["name"])
-        if submission.idempotency_key is not None and (known := self.cache.get(key)) is not None:
+        with audit.change(_deed(caller, Verb.SUBMIT, key, submission.request)) as change:
+            made = await self._submitted(caller, key, body, is_named=submission.idempotency_key is not None)
+            change.uid, change.was_needed = made.job["metadata"]["uid"], made.is_new
+        return made
+
+    async def _submitted(self, caller: Caller, key: Key, body: Object, *, is_named: bool) -> Submitted:
+        if is_named and (known := self.cache.get(key)) is not None:
             check_same(known, body)
             return Submitted(known, is_new=False)
-        self._check_room(caller, namespace)
+        self._check_room(caller, key.namespace)
         try:
             job, is_new = await self._create(key, body)
         except ApiError as error:
@@ -134,11 +144,15 @@ class Jobs:
         found.sort(key=lambda job: (job["metadata"]["creationTimestamp"], job["metadata"]["name"]), reverse=True)
         return found
 
-    async def cancel(self, caller: Caller, key: Key) -> Object:
-        """A job that is to be stopped; one that has ended stays as it is."""
-        job = await self._own(caller, key, Verb.CANCEL)
-        if answers.phase(job).is_final or job["spec"].get("cancel"):
-            return job
+    async def cancel(self, caller: Caller, key: Key, request: str) -> Object:
+        """A job that is to be stopped; one that has ended stays as it is. `request` is the request's id."""
+        with audit.change(_deed(caller, Verb.CANCEL, key, request)) as change:
+            job = await self._own(caller, key, Verb.CANCEL)
+            change.uid = job["metadata"]["uid"]
+            change.was_needed = not (answers.phase(job).is_final or job["spec"].get("cancel"))
+            return await self._cancelled(key, job) if change.was_needed else job
+
+    async def _cancelled(self, key: Key, job: Object) -> Object:
         patch = {"metadata": {"uid": job["metadata"]["uid"]}, "spec": {"cancel": True}}
         try:
             changed = await self.client.patch(AGENT_JOBS, key, patch)
@@ -147,13 +161,15 @@ class Jobs:
         self.cache.put(changed)
         return changed
 
-    async def delete(self, caller: Caller, key: Key) -> None:
-        """Takes a job away, with its Pod."""
-        job = await self._own(caller, key, Verb.DELETE)
-        try:
-            await self.client.delete(AGENT_JOBS, key, job["metadata"]["uid"])
-        except ApiError as error:
-            raise errors.of(error) from error
+    async def delete(self, caller: Caller, key: Key, request: str) -> None:
+        """Takes a job away, with its Pod. `request` is the request's id."""
+        with audit.change(_deed(caller, Verb.DELETE, key, request)) as change:
+            job = await self._own(caller, key, Verb.DELETE)
+            change.uid = job["metadata"]["uid"]
+            try:
+                await self.client.delete(AGENT_JOBS, key, job["metadata"]["uid"])
+            except ApiError as error:
+                raise errors.of(error) from error
         self.cache.drop(job)
 
     async def _own(self, caller: Caller, key: Key, verb: Verb) -> Object:
@@ -162,6 +178,10 @@ class Jobs:
         if not await self.rights.allows(caller, verb, key.namespace, is_own=is_own(caller, job)):
             raise NotAllowed(f"{caller.name} may not {verb} job {key.name!r}, which it has not made")
         return job
+
+
+def _deed(caller: Caller, verb: Verb, key: Key, request: str) -> Deed:
+    return Deed(caller=caller, what=verb, namespace=key.namespace, job=key.name, request=request)
 
 
 def is_own(caller: Caller, job: Object) -> bool:

@@ -1,12 +1,16 @@
 """One job, as this process knows it from its cache."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
+from agentjob_api.lines import Line
 from agentjob_api.names import Key
+from agentjob_api.status import Archival
 from agentjob_gateway import answers
 from agentjob_gateway.cache import JobCache
+from agentjob_gateway.history import History
 
 Object = dict[str, Any]
 
@@ -15,12 +19,13 @@ _NOTHING: Final[Object] = {"status": {}}
 
 
 class Known:
-    """Looks into the cache each time it is asked."""
+    """Looks into the cache each time it is asked, and for what is no longer in the cluster into the history."""
 
-    def __init__(self, cache: JobCache, key: Key, uid: str) -> None:
+    def __init__(self, cache: JobCache, key: Key, uid: str, history: History | None = None) -> None:
         self.key = key
         self._cache = cache
         self._uid = uid
+        self._history = history
         self._latest: Object | None = None
 
     @property
@@ -52,6 +57,11 @@ class Known:
         return max([*numbers, int(status.get("attemptCount", 0))])
 
     @property
+    def has_all(self) -> bool:
+        """Whether it has ended, and every line of it is in the history."""
+        return self._history is not None and answers.archival(self.job) == Archival.ARCHIVED
+
+    @property
     def facts(self) -> dict[str, str]:
         """What a line of the log says of it."""
         return {"namespace": self.key.namespace, "job": self.key.name}
@@ -70,6 +80,18 @@ class Known:
         """The record of an attempt; {} when the status has none, or none any more."""
         attempts = self.job["status"].get("attempts", ())
         return next((each for each in attempts if each["number"] == attempt), {})
+
+    async def past(self, attempt: int, after: int) -> AsyncGenerator[Line, None]:
+        """The lines of an attempt after a seq, as far as they are in the history; none where there is no history.
+
+        Raises:
+            ArchiveError: they cannot be had at the moment.
+        """
+        if self._history is None:
+            return
+        async with aclosing(self._history.lines(self.key.namespace, self._uid, attempt, after)) as found:
+            async for line in found:
+                yield line
 
     async def change(self, seconds: float) -> None:
         """Returns at its next change, or after so many seconds."""

@@ -16,8 +16,9 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 from agentjob_api.lines import Line
 from agentjob_api.names import Key
-from agentjob_gateway import answers, mcp_tools
+from agentjob_gateway import answers, audit, mcp_tools
 from agentjob_gateway.asgi import Exchange
+from agentjob_gateway.audit import Deed
 from agentjob_gateway.cache import key_of
 from agentjob_gateway.caller import Caller, Verb
 from agentjob_gateway.errors import Missing, Problem, Unavailable
@@ -49,8 +50,8 @@ class Jobs(Protocol):
         """A job once it has ended, or as it stands after so many seconds, or when this gateway is about to stop."""
         ...
 
-    async def cancel(self, caller: Caller, key: Key) -> Object:
-        """A job that is to be stopped."""
+    async def cancel(self, caller: Caller, key: Key, request: str) -> Object:
+        """A job that is to be stopped. `request` is the request's id."""
         ...
 
 
@@ -132,6 +133,7 @@ class Calls:
         try:
             return await self._tool(context, call, mcp_tools.arguments(params.name, params.arguments))
         except Problem as problem:
+            _tell_refused(call, params, problem)
             return mcp_tools.failed(problem.detail)
 
     async def _tool(self, context: Context, call: Call, asked: mcp_tools.Asked) -> CallToolResult:
@@ -147,7 +149,8 @@ class Calls:
                 return mcp_tools.told(answers.poll(await self.jobs.ended(Key(namespace, name), seconds)))
             case Cancel(job_id=name):
                 namespace = await self.jobs.namespace(call.caller, call.namespace, Verb.CANCEL)
-                return mcp_tools.told(answers.submitted(await self.jobs.cancel(call.caller, Key(namespace, name))))
+                job = await self.jobs.cancel(call.caller, Key(namespace, name), call.request)
+                return mcp_tools.told(answers.submitted(job))
 
     async def _make(self, call: Call, word: str, asked: Run | Submit) -> Object:
         """The job that is called by a word."""
@@ -226,7 +229,7 @@ class Calls:
         for pause in (0.0, *self.pace.again):
             await asyncio.sleep(pause)
             try:
-                await self.jobs.cancel(call.caller, await self._key(call, word, Verb.CANCEL))
+                await self.jobs.cancel(call.caller, await self._key(call, word, Verb.CANCEL), call.request)
             except (Missing, Unavailable) as found:
                 problem = found
             except Problem as found:
@@ -234,4 +237,23 @@ class Calls:
                 break
             else:
                 return
+        assert problem is not None, "it was tried at least once"
         log.info("A client has cancelled what cannot be: %s", problem, extra={"request": call.request})
+        audit.refused(_deed(call, Verb.CANCEL, None), problem)
+
+
+def _tell_refused(call: Call, params: CallToolRequestParams, problem: Problem) -> None:
+    """Tells the audit of a tool that was to change something."""
+    change = mcp_tools.CHANGES.get(mcp_tools.ARGUMENTS[params.name])
+    if change is not None:
+        audit.refused(_deed(call, change, (params.arguments or {}).get("job_id")), problem)
+
+
+def _deed(call: Call, change: Verb, job: object) -> Deed:
+    return Deed(
+        caller=call.caller,
+        what=change,
+        namespace=call.namespace or call.caller.namespace,
+        job=job if isinstance(job, str) else None,
+        request=call.request,
+    )

@@ -13,6 +13,7 @@ from agentjob_api.notices import TYPE, Notice
 from agentjob_api.phases import Phase
 from agentjob_api.spec import MAX_PROMPT
 from agentjob_gateway import answers
+from agentjob_gateway.caller import Verb
 from agentjob_gateway.errors import BadRequest
 
 Object = dict[str, Any]
@@ -74,6 +75,8 @@ ARGUMENTS: Final[Mapping[str, type[Asked]]] = {
     "get_claude_agent_job": Get,
     "cancel_claude_agent_job": Cancel,
 }
+CHANGES: Final[Mapping[type[Asked], Verb]] = {Run: Verb.SUBMIT, Submit: Verb.SUBMIT, Cancel: Verb.CANCEL}
+"""The tools that change something."""
 
 
 def _tool(name: str, title: str, description: str, annotations: ToolAnnotations) -> Tool:

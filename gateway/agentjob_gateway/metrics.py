@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from agentjob_gateway.follow import Counts
+from agentjob_gateway.record import ArchiveCounts
 
 _SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -37,6 +38,28 @@ class StreamCounts(Collector):
         )
         yield CounterMetricFamily(
             "agentjob_gateway_readers_dropped", "Clients that did not read, and were hung up on.", value=counts.dropped
+        )
+
+
+class ArchiveMetrics(Collector):
+    """What the archive has come to."""
+
+    def __init__(self, counts: ArchiveCounts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """A counter or gauge for each."""
+        counts = self._counts
+        yield GaugeMetricFamily("agentjob_gateway_archiving", "Jobs that are followed for the archive.", counts.kept)
+        yield GaugeMetricFamily(
+            "agentjob_gateway_archive_waiting", "Jobs that are to be archived and wait for their turn.", counts.waiting
+        )
+        yield CounterMetricFamily("agentjob_gateway_archived_lines", "Lines that were archived.", counts.lines)
+        yield CounterMetricFamily(
+            "agentjob_gateway_archived_bytes", "Bytes that they take in the archive before it is sealed.", counts.bytes
+        )
+        yield CounterMetricFamily(
+            "agentjob_gateway_archive_failures", "Times that the archive's store did not do its part.", counts.failures
         )
 
 
@@ -88,6 +111,10 @@ class Metrics:
         self.registry.register(StreamCounts(counts))
         for name, now in {**read, "streams": lambda: counts.streams, "follows": lambda: counts.follows}.items():
             self._gauges[name].set_function(now)
+
+    def show_archive(self, counts: ArchiveCounts) -> None:
+        """Shows what the archive has come to."""
+        self.registry.register(ArchiveMetrics(counts))
 
     def api_request(self, verb: str, code: str) -> None:
         """Counts a request to the API server."""

@@ -5,6 +5,7 @@ head of each chunk anew for each client, and waits without limit for one that do
 """
 
 import asyncio
+import logging
 import random
 from contextlib import aclosing
 from typing import Final
@@ -14,12 +15,14 @@ from aiohttp import web
 from agentjob_gateway import sse
 from agentjob_gateway.channel import HEARTBEAT, Channel, Tuning
 from agentjob_gateway.follow import Counts
+from agentjob_gateway.history import ArchiveError
 from agentjob_gateway.sse import Position
 
 RETRY: Final = (2_000, 5_000)
 """Milliseconds before a client that was cut off comes back: between these, so that not all come at once."""
 RETRY_ELSEWHERE: Final = (500, 2_000)
 """Milliseconds before a client comes back that is sent to another gateway."""
+log = logging.getLogger(__name__)
 
 
 class StalledError(Exception):
@@ -90,8 +93,12 @@ class Reader:
             self._write(sse.chunked(sse.mark(channel.job, self.position)))
         self._write(_retry(RETRY))
         self._tell_state(channel)
-        while not await self._catch_up(channel):
-            await self._listen(channel)
+        try:
+            while not await self._catch_up(channel):
+                await self._listen(channel)
+        except ArchiveError as error:
+            # Without a closing event: the client comes back, and goes on where it was.
+            log.warning("A stream is broken off: %s", error)
         await self._end()
 
     async def _catch_up(self, channel: Channel) -> bool:

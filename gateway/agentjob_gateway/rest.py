@@ -12,7 +12,7 @@ from aiohttp import web
 from agentjob_api.phases import Phase
 from agentjob_gateway import answers
 from agentjob_gateway.caller import Verb
-from agentjob_gateway.doors import CALLER, DOORS, REQUEST, body_of, key_of, namespace_of, seconds_of
+from agentjob_gateway.doors import CALLER, CHANGED, DOORS, REQUEST, body_of, key_of, namespace_of, seconds_of
 from agentjob_gateway.errors import BadRequest, Unprocessable
 from agentjob_gateway.jobs import Submitted
 from agentjob_gateway.submission import Submission, checked_key
@@ -47,7 +47,9 @@ def claude_spec(body: Object) -> Object:
 async def submit(request: web.Request, submission: Submission) -> Submitted:
     """Makes the job of a submission in the caller's namespace."""
     namespace = await namespace_of(request, Verb.SUBMIT)
-    return await request.app[DOORS].jobs.submit(request[CALLER], namespace, submission)
+    made = await request.app[DOORS].jobs.submit(request[CALLER], namespace, submission)
+    request[CHANGED] = True
+    return made
 
 
 def claude_submission(request: web.Request, body: Object) -> Submission:
@@ -166,10 +168,11 @@ def _cursor(query: Mapping[str, str]) -> Place | None:
 async def cancel_job(request: web.Request) -> web.Response:
     """`POST /v1/jobs/{id}/cancel`."""
     key = await key_of(request)
-    return answer(answers.resource(await request.app[DOORS].jobs.cancel(request[CALLER], key)), 202)
+    job = await request.app[DOORS].jobs.cancel(request[CALLER], key, request[REQUEST])
+    return answer(answers.resource(job), 202)
 
 
 async def delete_job(request: web.Request) -> web.Response:
     """`DELETE /v1/jobs/{id}`."""
-    await request.app[DOORS].jobs.delete(request[CALLER], await key_of(request))
+    await request.app[DOORS].jobs.delete(request[CALLER], await key_of(request), request[REQUEST])
     return web.Response(status=204)

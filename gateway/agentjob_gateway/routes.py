@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from agentjob_api.phases import Phase
 from agentjob_gateway import rest, shapes, stream
+from agentjob_gateway.caller import Verb
 from agentjob_gateway.doors import MAX_WAIT
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -41,6 +42,8 @@ class Route:
     """Whether everybody may ask, without a credential."""
     takes_ticket: bool = False
     """Whether a ticket opens it."""
+    changes: str | None = None
+    """What the audit calls the change that is asked for here; None where nothing is changed."""
 
 
 NAMESPACE: Final = Parameter(
@@ -75,6 +78,7 @@ CLAUDE: Final = (
         method="POST",
         path="/claude",
         handler=rest.post_claude,
+        changes=Verb.SUBMIT,
         summary="Submit a task",
         body=shapes.Task,
         answers={202: shapes.Accepted},
@@ -92,6 +96,7 @@ CLAUDE: Final = (
         method="POST",
         path="/claude/stream",
         handler=stream.post_stream,
+        changes=Verb.SUBMIT,
         summary="Submit a task and watch it",
         body=shapes.Task,
         answers={200: EVENTS, 204: OVER},
@@ -101,6 +106,7 @@ CLAUDE: Final = (
         method="GET",
         path="/claude/stream",
         handler=stream.get_stream,
+        changes=Verb.SUBMIT,
         summary="Watch a job, or submit a task and watch it, for a browser's EventSource",
         answers={200: EVENTS, 204: OVER},
         parameters=(
@@ -119,6 +125,7 @@ V1: Final = (
         method="POST",
         path="/v1/jobs",
         handler=rest.post_job,
+        changes=Verb.SUBMIT,
         summary="Make a job",
         body=shapes.NewJob,
         answers={201: shapes.Job, 200: shapes.Job},
@@ -155,6 +162,7 @@ V1: Final = (
         method="DELETE",
         path="/v1/jobs/{id}",
         handler=rest.delete_job,
+        changes=Verb.DELETE,
         summary="Delete a job, stopping its agent",
         answers={204: "The job is gone, or on its way."},
         parameters=(JOB, NAMESPACE),
@@ -163,6 +171,7 @@ V1: Final = (
         method="POST",
         path="/v1/jobs/{id}/cancel",
         handler=rest.cancel_job,
+        changes=Verb.CANCEL,
         summary="Cancel a job: its agent is stopped and heard to its end",
         answers={202: shapes.Job},
         parameters=(JOB, NAMESPACE),
@@ -180,6 +189,7 @@ V1: Final = (
         method="POST",
         path="/v1/tickets",
         handler=stream.post_ticket,
+        changes=stream.TICKET_GIVEN,
         summary="Get a ticket for one job, for clients that cannot send a header",
         body=shapes.TicketRequest,
         answers={201: shapes.TicketAnswer},
@@ -194,6 +204,7 @@ def mcp_route(handler: Handler) -> Route:
         method="POST",
         path="/mcp",
         handler=handler,
+        changes="mcp",
         summary="The Model Context Protocol over streamable HTTP: agents as tools of other agents",
         answers={200: "A message of the protocol, or a stream of them."},
         parameters=(NAMESPACE,),

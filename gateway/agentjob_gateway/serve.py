@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from agentjob_gateway import mcp, openapi
+from agentjob_gateway import archiving, mcp, openapi
 from agentjob_gateway.app import Entrance, application
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.caller import Limits
@@ -47,15 +47,17 @@ async def serve(
     """Runs until `stopped` is set, or until SIGTERM or SIGINT; then leads its clients elsewhere, and hangs up.
 
     Raises:
+        ArchiveError: there can be no archive where the settings say.
         Exception: whatever one of the parts ended with. The process is then to end too, and to be started again.
     """
     parts.listen(stopped)
     metrics = Metrics()
+    archive = archiving.opened(settings)
     connection = await connect(metrics.api_request)
     async with connection.session() as session:
         client = Client(HttpTransport(session, connection.server))
         cache = JobCache(tuple(settings.namespaces))
-        hub = Hub(client, cache)
+        hub = Hub(client, cache, history=archive)
         metrics.show(hub.counts, {"jobs": lambda: len(cache), "age": cache.age, "lag": hub.lag_seconds})
         async with (
             health.served(metrics.registry, lambda: is_ready(cache, stopped), settings.metrics_port),
@@ -64,7 +66,8 @@ async def serve(
             log.info("Serving AgentJobs in %s", ", ".join(settings.namespaces))
             watches = [cache.run(client, namespace) for namespace in settings.namespaces]
             drained = _drained(stopped, settings.drain_seconds, cache, hub)
-            await parts.run([*watches, hub.run(), drained], asyncio.Event())
+            archived = archiving.parts(archiving.Place(settings, client, cache, hub, metrics), archive)
+            await parts.run([*watches, *archived, hub.run(), drained], asyncio.Event())
     log.info("Stopped")
 
 

@@ -1,9 +1,10 @@
 """What an installation decides for its gateway."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agentjob_api.fields import ObjectName
 from agentjob_program.settings import Section, ServerSettings
@@ -18,6 +19,25 @@ class LimitSettings(Section):
     """Jobs of the caller's that have not ended."""
     streams: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Streams that the caller holds open."""
+
+
+class ArchiveSettings(Section):
+    """Where jobs' lines are kept. Credentials of a cloud are taken from the environment."""
+
+    url: Annotated[str, Field(pattern=r"^(file:///|memory:///$|(s3|gs|az)://[^/@?\s])[^@?\s]*$")]
+    """As file:///directory, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. All replicas have the same
+    one, and no other installation has it: what belongs to no job that is served here is deleted."""
+    part_seconds: Annotated[float, Field(gt=0, le=600)] = 5
+    """Seconds after which a line is written at the latest."""
+
+
+class PeerSettings(Section):
+    """How the replicas of this gateway find each other: by the Service whose Pods they are."""
+
+    namespace: ObjectName
+    """Its namespace."""
+    service: ObjectName
+    """Its name."""
 
 
 class Settings(ServerSettings):
@@ -43,3 +63,15 @@ class Settings(ServerSettings):
     """Port of /metrics, /healthz and /readyz; 0 takes any that is free."""
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 10
     """Seconds between being told to stop and hanging up, in which clients are led elsewhere."""
+    archive: ArchiveSettings | None = None
+    """Where jobs' lines are kept; without it, they are lost with their Pods."""
+    peers: PeerSettings | None = None
+    """How the replicas share the jobs that are to be read to their ends; without it, this one reads all of them."""
+    pod_name: str | None = Field(default_factory=lambda: os.environ.get("POD_NAME"))
+    """Name of this Pod; without it, what POD_NAME in the environment says."""
+
+    @model_validator(mode="after")
+    def _knows_itself(self) -> Self:
+        if self.peers is not None and self.pod_name is None:
+            raise ValueError("peers: name this Pod in podName, or in POD_NAME in the environment")
+        return self

@@ -9,7 +9,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from agentjob_api.names import Key
-from agentjob_gateway import sse
+from agentjob_gateway import audit, sse
+from agentjob_gateway.audit import Deed
 from agentjob_gateway.caller import Verb
 from agentjob_gateway.doors import CALLER, DOORS, REQUEST, TICKET, body_of, key_of, namespace_of
 from agentjob_gateway.errors import BadRequest, NotAcceptable, NotAllowed
@@ -20,6 +21,8 @@ from agentjob_gateway.tickets import COOKIE, SECONDS, Ticket
 Object = dict[str, Any]
 
 LAST: Final = "Last-Event-ID"
+TICKET_GIVEN: Final = "ticket"
+"""What the audit calls it."""
 
 
 async def post_stream(request: web.Request) -> web.StreamResponse:
@@ -75,27 +78,42 @@ async def _watched(request: web.Request, job: Object) -> web.StreamResponse:
 async def post_ticket(request: web.Request) -> web.Response:
     """`POST /v1/tickets`: leave for one job, that is there or is made now or later; as text, and as a cookie."""
     body = await body_of(request) if request.can_read_body else {}
-    doors, caller = request.app[DOORS], request[CALLER]
-    name = body.pop("job_id", None)
-    if name is not None and not (isinstance(name, str) and name):
-        raise BadRequest("job_id: expected the id of a job, or nothing")
-    namespace = await namespace_of(request, Verb.GET if name else Verb.SUBMIT)
-    if name is not None:
-        await doors.jobs.find(Key(namespace, name))
-    elif body:
-        made = Submission(
-            spec=claude_spec(body),
-            idempotency_key=checked_key(request.headers.get("Idempotency-Key")),
-            request=request[REQUEST],
-        )
-        name = (await doors.jobs.submit(caller, namespace, made)).job["metadata"]["name"]
-    expires = int(time.time()) + SECONDS
-    ticket = Ticket(caller=caller, expires=expires, nonce=secrets.token_hex(8), namespace=namespace, job=name)
-    text = doors.tickets.sign(ticket)
+    namespace, job = await _ticketed(request, body)
+    text = _signed(request, namespace, job)
+    name = job and job["metadata"]["name"]
     response = answer({"ticket": text, "job_id": name, "expires_in": SECONDS}, 201)
     over_tls = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
     response.set_cookie(COOKIE, text, max_age=SECONDS, httponly=True, samesite="Strict", secure=over_tls, path="/")
     return response
+
+
+async def _ticketed(request: web.Request, body: Object) -> tuple[str, Object | None]:
+    """The namespace of a ticket, and its job unless that is still to be made."""
+    jobs, name = request.app[DOORS].jobs, body.pop("job_id", None)
+    if name is not None and not (isinstance(name, str) and name):
+        raise BadRequest("job_id: expected the id of a job, or nothing")
+    namespace = await namespace_of(request, Verb.GET if name else Verb.SUBMIT)
+    if name is not None:
+        return namespace, await jobs.find(Key(namespace, name))
+    if not body:
+        return namespace, None
+    made = Submission(
+        spec=claude_spec(body),
+        idempotency_key=checked_key(request.headers.get("Idempotency-Key")),
+        request=request[REQUEST],
+    )
+    return namespace, (await jobs.submit(request[CALLER], namespace, made)).job
+
+
+def _signed(request: web.Request, namespace: str, job: Object | None) -> str:
+    """A ticket as text."""
+    caller, expires = request[CALLER], int(time.time()) + SECONDS
+    name, uid = (job["metadata"]["name"], job["metadata"]["uid"]) if job else (None, None)
+    ticket = Ticket(caller=caller, expires=expires, nonce=secrets.token_hex(8), namespace=namespace, job=name)
+    deed = Deed(caller=caller, what=TICKET_GIVEN, namespace=namespace, job=name, request=request[REQUEST])
+    with audit.change(deed) as change:
+        change.uid = uid
+        return request.app[DOORS].tickets.sign(ticket)
 
 
 def _check_ticket(request: web.Request, job: Object) -> None:

@@ -10,7 +10,7 @@ import orjson
 from agentjob_api.names import Key
 from agentjob_kube.errors import Unreachable, refused
 from agentjob_kube.resources import PODS, ResourceType
-from agentjob_kube.transport import MERGE_PATCH, Request, Transport
+from agentjob_kube.transport import APPLY_PATCH, MERGE_PATCH, Request, Transport
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON-ready data."""
@@ -61,6 +61,19 @@ class Client:
         """The object after a JSON merge patch; `metadata.uid` in the patch is a precondition."""
         return await self._send(
             Request(method="PATCH", path=kind.path(*key), body=orjson.dumps(patch), content_type=MERGE_PATCH)
+        )
+
+    async def apply_status(self, kind: ResourceType, body: Object, manager: str) -> Object:
+        """The object after a part of its status was set by server-side apply: what others have set stays.
+
+        The body has apiVersion, kind, the name, and of the status all that `manager` ever sets: what it leaves out
+        after it was set is removed. `metadata.resourceVersion` in the body is a precondition; a uid is not looked at.
+        """
+        key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
+        query = {"fieldManager": manager, "force": "true"}
+        path = kind.path(*key, "status")
+        return await self._send(
+            Request(method="PATCH", path=path, query=query, body=orjson.dumps(body), content_type=APPLY_PATCH)
         )
 
     async def delete(self, kind: ResourceType, key: Key, uid: str) -> Object:

@@ -27,6 +27,7 @@ class ResourceType:
 AGENT_JOBS = ResourceType(names.GROUP, names.VERSION, names.PLURAL)
 PODS = ResourceType("", "v1", "pods")
 EVENTS = ResourceType("events.k8s.io", "v1", "events")
+ENDPOINT_SLICES = ResourceType("discovery.k8s.io", "v1", "endpointslices")
 SECRETS = ResourceType("", "v1", "secrets")
 TOKEN_REVIEWS = ResourceType("authentication.k8s.io", "v1", "tokenreviews")
 SUBJECT_ACCESS_REVIEWS = ResourceType("authorization.k8s.io", "v1", "subjectaccessreviews")

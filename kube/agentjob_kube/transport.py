@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+"""Server-side apply. JSON is YAML."""
 JSON = "application/json"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from agentjob_api.phases import Phase
 from agentjob_api.status import MAX_MESSAGE, Condition, ConditionStatus, ConditionType
@@ -29,12 +29,17 @@ HOLDS: dict[ConditionType, Callable[[Summary], bool]] = {
     ConditionType.SUSPENDED: lambda job: job.suspended,
 }
 """When each condition is true."""
+OTHERS: Final = frozenset({ConditionType.ARCHIVED})
+"""Conditions that others set, and that stay as they are."""
 ALWAYS_THERE = frozenset({ConditionType.READY})
 """Conditions that are there when false as well; kstatus wants the others to be absent then."""
 
 
 def conditions(job: Summary, generation: int, before: Sequence[Condition], now: datetime) -> list[Condition]:
-    """The conditions of a job; the time of one that was there before with the same status stays."""
+    """The conditions of a job; the time of one that was there before with the same status stays.
+
+    Those that others have set stay altogether.
+    """
     since = {(old.type, old.status): old.last_transition_time for old in before}
     found: list[Condition] = []
     for kind, holds in HOLDS.items():
@@ -50,7 +55,7 @@ def conditions(job: Summary, generation: int, before: Sequence[Condition], now: 
                     observed_generation=generation,
                 )
             )
-    return found
+    return [*found, *(old for old in before if old.type in OTHERS)]
 
 
 def find(found: Sequence[Condition], kind: ConditionType) -> Condition | None:

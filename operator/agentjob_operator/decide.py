@@ -62,7 +62,8 @@ def after_the_end(world: World, job: AgentJob) -> Decision:
     gone = ended + rules.time_to_live(job)
     if gone <= world.now:
         return Decision(actions=(DeleteJob(),))
-    kept_until = {pod: ended + world.pod_ttl if pod.has_ended else ended for pod in world.pods if not pod.deleting}
+    pods_go = ended + rules.pod_time_to_live(job, world.keeping)
+    kept_until = {pod: pods_go if pod.has_ended else ended for pod in world.pods if not pod.deleting}
     return _write(
         job,
         status.seen(job),

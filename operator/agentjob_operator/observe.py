@@ -1,13 +1,13 @@
 """What is known of a job at this moment, from the store alone: a look costs the API server nothing."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from agentjob_api.names import Key
 from agentjob_operator.store import Store
-from agentjob_operator.world import World
+from agentjob_operator.world import Keeping, World
 
 
-def observe(store: Store, key: Key, pod_ttl: timedelta, now: datetime) -> World:
+def observe(store: Store, key: Key, keeping: Keeping, now: datetime) -> World:
     """The world of one job."""
     job = store.jobs.get(key)
     pods = store.pods(key)
@@ -20,6 +20,6 @@ def observe(store: Store, key: Key, pod_ttl: timedelta, now: datetime) -> World:
         pods=pods,
         refusal=refusal,
         read={pod.uid: store.read[pod.uid] for pod in pods if pod.uid in store.read},
-        pod_ttl=pod_ttl,
+        keeping=keeping,
         now=now.replace(microsecond=0),
     )

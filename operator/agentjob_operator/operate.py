@@ -19,6 +19,7 @@ from agentjob_operator.settings import Settings
 from agentjob_operator.store import Store
 from agentjob_operator.watch import Watcher
 from agentjob_operator.work import Alarms, WorkQueue
+from agentjob_operator.world import Keeping
 from agentjob_program import health, parts
 
 KOPF: Final = Backoff(first=0.5, most=30.0)
@@ -54,7 +55,7 @@ async def operate(
             alarms=alarms,
             act=actor.act,
             metrics=metrics,
-            pod_ttl=timedelta(seconds=settings.pod_ttl_seconds),
+            keeping=Keeping(pod_ttl=timedelta(seconds=settings.pod_ttl_seconds), archives=settings.archives),
             clock=now,
         )
         async with health.served(metrics.registry, watcher.synced.is_set, settings.port):

@@ -15,7 +15,7 @@ from agentjob_operator.metrics import Metrics
 from agentjob_operator.observe import observe
 from agentjob_operator.store import Store
 from agentjob_operator.work import Alarms, WorkQueue
-from agentjob_operator.world import Decision, World
+from agentjob_operator.world import Decision, Keeping, World
 
 RETRY: Final = Backoff(first=0.2, most=60.0)
 """Of a job that could not be acted on: each job waits for itself, and the others do not wait for it."""
@@ -31,7 +31,7 @@ class Reconciler:
     alarms: Alarms
     act: Callable[[World, Decision], Awaitable[None]]
     metrics: Metrics
-    pod_ttl: timedelta
+    keeping: Keeping
     clock: Callable[[], datetime]
     _failures: dict[Key, int] = field(default_factory=dict)
 
@@ -55,7 +55,7 @@ class Reconciler:
 
     async def look(self, key: Key) -> None:
         """One look at a job."""
-        world = observe(self.store, key, self.pod_ttl, self.clock())
+        world = observe(self.store, key, self.keeping, self.clock())
         decision = decide(world)
         self.alarms.set(key, decision.look_again)
         if decision.status is not None or decision.actions:

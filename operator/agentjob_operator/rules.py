@@ -10,6 +10,7 @@ from agentjob_api.reasons import Reason
 from agentjob_api.status import AgentJobStatus, ConditionType, Standing
 from agentjob_operator.conditions import find
 from agentjob_operator.pod import PodView, Terminated, Waiting
+from agentjob_operator.world import Keeping
 
 GRACE: Final = timedelta(seconds=30)
 """From SIGTERM to SIGKILL: the Pod's terminationGracePeriodSeconds."""
@@ -24,6 +25,9 @@ OVERDUE_AFTER: Final = timedelta(minutes=10)
 Longer than clocks are apart."""
 READ_WITHIN: Final = timedelta(seconds=60)
 """From an agent's end: how long its log is asked for; then the cut text of the termination message has to do."""
+ARCHIVED_WITHIN: Final = timedelta(hours=1)
+"""From the end of a Pod's time to live: how long it is kept for its log to be archived. Then something is wrong with
+the archive, and it must not fill the cluster with Pods."""
 TRY_AGAIN_AFTER: Final = timedelta(seconds=30)
 """From a refusal of the API server until the Pod is tried again."""
 
@@ -108,6 +112,12 @@ def moments(pod: PodView, job: AgentJob) -> Iterator[datetime]:
     if isinstance(pod.agent, Terminated):
         yield pod.agent.finished + SETTLED_AFTER
         yield pod.agent.finished + READ_WITHIN
+
+
+def pod_time_to_live(job: AgentJob, keeping: Keeping) -> timedelta:
+    """How long a finished Pod is kept after its job's end: where logs are archived, until that was done."""
+    waits = keeping.archives and find(job.status.conditions, ConditionType.ARCHIVED) is None
+    return keeping.pod_ttl + ARCHIVED_WITHIN if waits else keeping.pod_ttl
 
 
 def time_to_live(job: AgentJob) -> timedelta:

@@ -52,6 +52,9 @@ class Settings(ServerSettings):
     """The runner Pods."""
     pod_ttl_seconds: Annotated[int, Field(alias="podTTLSeconds", ge=0)] = 600
     """Seconds a finished Pod is kept, and its log with it."""
+    archives: bool = False
+    """Whether a gateway archives logs, so that a finished Pod is kept until the condition Archived is on its job; for
+    an hour longer at most."""
     workers: Annotated[int, Field(ge=1, le=256)] = 16
     """Jobs that are reconciled at the same time."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080

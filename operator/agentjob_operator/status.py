@@ -18,7 +18,7 @@ from agentjob_api.status import (
     SessionStatus,
     Standing,
 )
-from agentjob_operator.conditions import Summary, conditions
+from agentjob_operator.conditions import OTHERS, Summary, conditions
 from agentjob_operator.outcome import Ending
 from agentjob_operator.pod import PodView
 from agentjob_operator.world import World
@@ -78,7 +78,8 @@ def lost(world: World, job: AgentJob, reason: Reason, message: str) -> AgentJobS
 def seen(job: AgentJob) -> AgentJobStatus:
     """The status of a finished job after an allowed change of its spec: the same, of that generation."""
     generation = job.metadata.generation
-    found = [old.model_copy(update={"observed_generation": generation}) for old in job.status.conditions]
+    own = {"observed_generation": generation}
+    found = [old if old.type in OTHERS else old.model_copy(update=own) for old in job.status.conditions]
     return job.status.model_copy(update={"observed_generation": generation, "conditions": found})
 
 

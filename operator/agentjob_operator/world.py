@@ -24,6 +24,16 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """What an installation decides about finished Pods."""
+
+    pod_ttl: timedelta
+    """How long one is kept."""
+    archives: bool
+    """Whether logs are archived, so that it is to wait for that."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class World:
     """One job as it was observed at one moment."""
 
@@ -36,8 +46,7 @@ class World:
     """What the API server said to this job's Pod last."""
     read: Mapping[str, Outcome | None] = field(default_factory=dict)
     """By Pod's uid: the outcome from its log, for Pods whose log was read; None when it held none."""
-    pod_ttl: timedelta
-    """How long a finished Pod is kept."""
+    keeping: Keeping
     now: datetime
     """In UTC and whole seconds, as all times in Kubernetes."""
 

@@ -48,6 +48,7 @@ def test_every_value_for_the_operator_reaches_it() -> None:
     found = settings(EVERYTHING)
     assert found.namespaces == ["team-a", "team-b"]
     assert (found.pod_ttl_seconds, found.workers, found.log_level) == (2_592_000, 4, LogLevel.DEBUG)
+    assert found.archives
     runner = found.runner
     assert (runner.image, runner.image_pull_policy) == ("registry.local/run:2", PullPolicy.NEVER)
     assert (runner.model, runner.model_base_url) == ("claude-x", "http://proxy.models:8080")
@@ -137,6 +138,13 @@ def test_a_value_does_something(path: str) -> None:
             "at '/gateway/httpRoute/parentRefs': minItems: got 0, want 1",
             id="a route on no Gateway",
         ),
+        pytest.param("archive.url", "https://x", "at '/archive/url': 'https://x' does not match", id="no object store"),
+        pytest.param(
+            "archive.url",
+            "s3://id:key@x",
+            "at '/archive/url': 's3://id:key@x' does not match",
+            id="a key in an address",
+        ),
         pytest.param(
             "model.apiKeySecret.key", "", "at '/model/apiKeySecret/key': '' does not match", id="an empty key"
         ),
@@ -167,6 +175,7 @@ def test_rights_and_network_are_set_up_in_each_job_namespace_and_nowhere_else() 
             *(("NetworkPolicy", namespace, "release-agentjob-runner") for namespace in served),
             *((kind, "system", name) for kind in AT_HOME for name in (operator, gateway)),
             *((kind, "system", gateway) for kind in DOORS),
+            *((kind, "system", f"{gateway}-peers") for kind in IN_EACH),
             ("Pod", "system", "release-agentjob-test"),
         ]
     )

@@ -7,12 +7,20 @@ import pytest
 import yaml
 
 from agentjob_gateway import keys
-from agentjob_gateway.settings import LimitSettings, Settings
+from agentjob_gateway.settings import ArchiveSettings, LimitSettings, PeerSettings, Settings
 from agentjob_program.settings import LogLevel
 from rendered import EVERYTHING, merged, objects, of_kind, one
 
 pytestmark = pytest.mark.cluster
 Object = dict[str, Any]
+PEERS = PeerSettings(namespace="system", service="release-agentjob-gateway")
+VOLUME = "/var/lib/agentjob/archive"
+
+
+@pytest.fixture(autouse=True)
+def named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a Pod."""
+    monkeypatch.setenv("POD_NAME", "gateway-x")
 
 
 def gateways(kind: str, values: Object) -> Object:
@@ -29,7 +37,12 @@ def settings(values: Object) -> Settings:
 
 def test_the_gateway_understands_the_default_configuration() -> None:
     """Every value has the same default in both places."""
-    assert settings({}) == Settings(namespaces=["system"], keys_directory=Path("/etc/agentjob/keys"))
+    assert settings({}) == Settings(
+        namespaces=["system"],
+        keys_directory=Path("/etc/agentjob/keys"),
+        archive=ArchiveSettings(url=f"file://{VOLUME}"),
+        peers=PEERS,
+    )
 
 
 def test_every_value_for_the_gateway_reaches_it() -> None:
@@ -43,6 +56,8 @@ def test_every_value_for_the_gateway_reaches_it() -> None:
         max_body_bytes=8_388_608,
         cors_origins=["https://pages.example.com"],
         drain_seconds=25,
+        archive=ArchiveSettings(url="s3://lines/agentjob", part_seconds=2.5),
+        peers=PEERS,
     )
 
 
@@ -74,6 +89,7 @@ def test_the_gateway_is_reached_by_all_or_by_those_named_and_reaches_dns_and_the
     named = EVERYTHING["gateway"]["networkPolicy"]["from"]
     assert spec["ingress"] == [{"ports": probes}, {"ports": doors, "from": [test, *named]}]
     assert spec["egress"][1] == {"ports": [{"protocol": "TCP", "port": 8443}]}
+    assert spec["egress"][2:] == EVERYTHING["gateway"]["networkPolicy"]["egress"]
 
 
 def test_ways_in_from_outside_lead_to_the_doors_and_let_streams_last() -> None:
@@ -130,9 +146,6 @@ def test_a_gateway_has_time_to_lead_its_clients_elsewhere_and_is_not_missed() ->
     pod = deployment["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] == 45
     assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-    [spread] = pod["topologySpreadConstraints"]
-    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
-    assert spread["labelSelector"] == deployment["selector"]
 
 
 @pytest.mark.parametrize(
@@ -149,4 +162,89 @@ def test_the_keys_are_mounted_once_they_are_there(values: Object, name: str) -> 
     [container] = pod["containers"]
     [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "keys"]
     assert Path(mount["mountPath"]) == settings(values).keys_directory
-    assert container["env"] == [{"name": keys.ENV_SECRET, "value": f"system/{name}"}]
+    assert {"name": keys.ENV_SECRET, "value": f"system/{name}"} in container["env"]
+
+
+SHARED: Object = {"archive": {"claim": {"accessMode": "ReadWriteMany"}}}
+OURS: Object = {"archive": {"claim": {"existingClaim": "ours"}}}
+OFF: Object = {"archive": {"enabled": False}}
+
+
+@pytest.mark.parametrize(
+    ("values", "claims", "mounted"),
+    [
+        pytest.param({}, ["release-agentjob-gateway-archive"], "release-agentjob-gateway-archive", id="by default"),
+        pytest.param(OURS, [], "ours", id="a claim that is there"),
+        pytest.param(EVERYTHING, [], None, id="an object store"),
+        pytest.param(OFF, [], None, id="no archive"),
+    ],
+)
+def test_the_archive_is_on_a_volume_where_there_is_no_object_store(
+    values: Object, claims: list[str], mounted: str | None
+) -> None:
+    assert [claim["metadata"]["name"] for claim in of_kind("PersistentVolumeClaim", values)] == claims
+    pod = gateways("Deployment", values)["template"]["spec"]
+    volumes = {volume["name"]: volume.get("persistentVolumeClaim", {}).get("claimName") for volume in pod["volumes"]}
+    assert volumes.get("archive") == mounted
+    mounts = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "archive"]
+    assert mounts == ([{"name": "archive", "mountPath": VOLUME}] if mounted else [])
+    assert pod["securityContext"].get("fsGroup") == (10001 if mounted else None)
+
+
+def test_the_claim_is_as_the_values_say() -> None:
+    given = {"size": "1Ti", "storageClassName": "fast", "accessMode": "ReadWriteMany"}
+    [claim] = of_kind("PersistentVolumeClaim", {"archive": {"claim": given}})
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "fast",
+        "resources": {"requests": {"storage": "1Ti"}},
+    }
+
+
+@pytest.mark.parametrize("values", [pytest.param({}, id="by default"), pytest.param(OURS, id="a claim that is there")])
+def test_pods_run_on_one_node_where_only_one_can_use_the_volume(values: Object) -> None:
+    deployment = gateways("Deployment", values)
+    pod = deployment["template"]["spec"]
+    [term] = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term == {"labelSelector": deployment["selector"], "topologyKey": "kubernetes.io/hostname"}
+    assert "topologySpreadConstraints" not in pod
+
+
+def test_an_affinity_of_ones_own_stays_beside_that() -> None:
+    own = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "near"}}}
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    given = {"nodeAffinity": {"a": "b"}, "podAffinity": {required: [own]}}
+    affinity = gateways("Deployment", {"gateway": {"affinity": given}})["template"]["spec"]["affinity"]
+    assert affinity["nodeAffinity"] == given["nodeAffinity"]
+    assert [term["topologyKey"] for term in affinity["podAffinity"][required]] == ["zone", "kubernetes.io/hostname"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param(SHARED, id="on a volume for many nodes"),
+        pytest.param(EVERYTHING, id="on an object store"),
+        pytest.param(OFF, id="without an archive"),
+    ],
+)
+def test_pods_are_spread_over_the_nodes_otherwise(values: Object) -> None:
+    deployment = gateways("Deployment", values)
+    pod = deployment["template"]["spec"]
+    [spread] = pod["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    assert spread["labelSelector"] == deployment["selector"]
+    assert "podAffinity" not in pod.get("affinity", {})
+
+
+def test_a_gateway_knows_its_own_name_and_the_credentials_of_its_store() -> None:
+    [container] = gateways("Deployment", EVERYTHING)["template"]["spec"]["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "cloud"}}]
+    names = [variable for variable in container["env"] if variable["name"] == "POD_NAME"]
+    assert names == [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
+
+
+def test_without_an_archive_nobody_waits_for_it() -> None:
+    assert (settings(OFF).archive, settings(OFF).peers) == (None, PEERS)
+    operators = [OFF, {"gateway": {"enabled": False}}, {}]
+    configs = [one("ConfigMap", values)["data"]["config.json"] for values in operators]
+    assert ['"archives": true' in config for config in configs] == [False, False, True]

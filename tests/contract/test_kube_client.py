@@ -221,6 +221,57 @@ async def test_nothing_else_of_a_pod_can_be_changed(place: Place, spec: Object, 
         await place.client.patch(PODS, place.key("fixed"), {"spec": spec})
 
 
+def applied(version: str, reason: str = "Archived") -> Object:
+    """What one of several writers says of a job."""
+    return {
+        "apiVersion": "agentjob.dev/v1alpha1",
+        "kind": "AgentJob",
+        "metadata": {"name": "job", "resourceVersion": version},
+        "status": {"conditions": [condition("Archived", reason)]},
+    }
+
+
+def condition(kind: str, reason: str) -> Object:
+    at = "2026-11-22T10:00:00Z"
+    return {"type": kind, "status": "True", "reason": reason, "message": "", "lastTransitionTime": at}
+
+
+def reasons(job: Object) -> dict[str, str]:
+    return {each["type"]: each["reason"] for each in job["status"]["conditions"]}
+
+
+async def test_two_write_one_status_and_neither_takes_away_what_the_other_has_said(place: Place) -> None:
+    async def apply(body: Object) -> Object:
+        body["metadata"]["namespace"] = place.namespace
+        return await place.client.apply_status(AGENT_JOBS, body, "agentjob-gateway")
+
+    job = await place.make_job()
+    whole = {"phase": "Succeeded", "conditions": [condition("Ready", "Completed")]}
+    first = await place.client.replace_status(AGENT_JOBS, {**job, "status": whole})
+    second = await apply(applied(first["metadata"]["resourceVersion"]))
+    assert reasons(second) == {"Ready": "Completed", "Archived": "Archived"}
+    assert second["status"]["phase"] == "Succeeded"
+
+    with pytest.raises(Conflict):
+        await place.client.replace_status(AGENT_JOBS, {**first, "status": whole})
+    with pytest.raises(Conflict):
+        await apply(applied(first["metadata"]["resourceVersion"], "ArchivedWithGaps"))
+    third = await place.client.replace_status(AGENT_JOBS, {**second, "status": {**second["status"], "costUSD": "1"}})
+    fourth = await apply(applied(third["metadata"]["resourceVersion"], "ArchivedWithGaps"))
+    assert reasons(fourth) == {"Ready": "Completed", "Archived": "ArchivedWithGaps"}
+    assert fourth["status"]["costUSD"] == "1"
+
+    same = await apply(applied(fourth["metadata"]["resourceVersion"], "ArchivedWithGaps"))
+    assert same["metadata"]["resourceVersion"] == fourth["metadata"]["resourceVersion"]
+
+
+async def test_a_status_is_applied_to_no_job_that_is_not_there(place: Place) -> None:
+    body = applied("1")
+    body["metadata"] = {"name": "none", "namespace": place.namespace}
+    with pytest.raises(NotFound):
+        await place.client.apply_status(AGENT_JOBS, body, "agentjob-gateway")
+
+
 async def test_a_patch_is_for_one_pod_only(place: Place) -> None:
     await place.make_pod("another")
 

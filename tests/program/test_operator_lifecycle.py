@@ -53,6 +53,37 @@ async def test_a_short_job_succeeds_with_two_writes(op: Operated) -> None:
     assert op.writes() == ["create pods", "update agentjobs/status"]
 
 
+async def test_a_finished_pod_waits_for_its_log_to_be_archived() -> None:
+    async with operated(podTTLSeconds=0, archives=True) as op:
+        await op.submit()
+        await op.end_agent(told())
+        await op.until_status(phase="Succeeded")
+        await op.submit("other")  # whatever the operator does about the first job, it has done by the end of this one
+        await op.end_agent(told(), name="other-1")
+        await op.until_status("other", phase="Succeeded")
+        assert await op.pod()
+
+        job = await op.client.get(AGENT_JOBS, Key(NAMESPACE, "fix"))
+        condition = {
+            "type": "Archived",
+            "status": "True",
+            "reason": "Archived",
+            "lastTransitionTime": "2026-11-22T10:00:00Z",
+        }
+        body = {
+            "metadata": {key: job["metadata"][key] for key in ("namespace", "name", "resourceVersion")},
+            "status": {"conditions": [condition]},
+        }
+        await op.client.apply_status(AGENT_JOBS, body, "agentjob-gateway")
+        await op.until_no_pod()
+        assert await op.pod("other-1")
+
+        await op.change(ttlSecondsAfterFinished=9_999)
+        status = await op.until_status(observedGeneration=2)
+        types = [each["type"] for each in status["conditions"]]
+        assert types == ["Ready", "Complete", "Archived"]
+
+
 async def test_a_finished_pod_goes_with_one_more_write() -> None:
     async with operated(podTTLSeconds=0) as op:
         await op.submit()

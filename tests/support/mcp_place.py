@@ -83,7 +83,7 @@ class Jobs:
         finally:
             self.waiting -= 1
 
-    async def cancel(self, _: Caller, key: Key) -> Object:
+    async def cancel(self, _: Caller, key: Key, __: str) -> Object:
         job = self._job(key)
         await self.set(key, {"phase": "Cancelled", "failure": {"reason": "Cancelled", "message": "It was cancelled."}})
         return job

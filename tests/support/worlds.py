@@ -10,13 +10,15 @@ from agentjob_api.names import Key
 from agentjob_api.outcome import Outcome
 from agentjob_api.reasons import Reason
 from agentjob_operator.pod import PodView, Running, Terminated
-from agentjob_operator.world import Refusal, World
+from agentjob_operator.world import Keeping, Refusal, World
 
 T0 = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 """When the job and its Pod were created."""
 KEY = Key("ns", "fix")
 UID = "job-uid"
 POD_TTL = timedelta(minutes=10)
+KEEPING = Keeping(pod_ttl=POD_TTL, archives=False)
+ARCHIVING = Keeping(pod_ttl=POD_TTL, archives=True)
 
 
 def at(seconds: float) -> datetime:
@@ -78,7 +80,7 @@ def terminated(outcome: Outcome | None = None, *, code: int = 0, end: float = 61
 
 def world(job: AgentJob | None, *pods: PodView, now: datetime | None = None, **fields: Any) -> World:
     """What is observed; by default two seconds after T0."""
-    return World(key=KEY, job=job, pods=pods, pod_ttl=POD_TTL, now=now or at(2), **fields)
+    return World(key=KEY, job=job, pods=pods, now=now or at(2), **{"keeping": KEEPING, **fields})
 
 
 def refusal(message: str = "exceeded quota", *, for_good: bool = False, when: float = 2) -> Refusal:

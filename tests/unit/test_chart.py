@@ -17,6 +17,7 @@ TEMPLATES = chart.CHART / "templates"
 PROGRAMS = [
     pytest.param("role.yaml", agentjob_operator.access.ACCESS, id="the operator"),
     pytest.param("gateway-role.yaml", agentjob_gateway.access.ACCESS, id="the gateway"),
+    pytest.param("gateway-peers.yaml", agentjob_gateway.access.HOME_ACCESS, id="the gateway at home"),
 ]
 
 

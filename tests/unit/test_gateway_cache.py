@@ -102,3 +102,26 @@ async def test_nobody_waits_for_a_gateway_that_is_about_to_stop() -> None:
     async with asyncio.timeout(1):
         await wait
         await found.change(FIX)
+
+
+def test_whoever_listens_hears_of_every_job_that_changes_and_of_every_one_that_is_gone() -> None:
+    found, heard = cache(), []
+
+    def listen(job: Object, *, is_gone: bool) -> None:
+        heard.append((job["metadata"]["uid"], job["metadata"]["resourceVersion"], is_gone))
+
+    found.listeners.append(listen)
+    found.put(agent_job(version=5))
+    found.put(agent_job(version=4))
+    found.put(agent_job(version=6))
+    found.put(agent_job(version=8, uid="uid-2"))
+    found.drop(agent_job(version=7))
+    found.drop(agent_job(version=9, uid="uid-2"))
+    found.drop(agent_job(version=9, uid="uid-2"))
+    assert heard == [
+        ("uid-fix", "5", False),
+        ("uid-fix", "6", False),
+        ("uid-fix", "6", True),
+        ("uid-2", "8", False),
+        ("uid-2", "8", True),
+    ]

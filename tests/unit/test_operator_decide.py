@@ -22,10 +22,14 @@ from agentjob_operator.world import (
     StopPod,
     World,
 )
-from worlds import RUNNING, at, job, pod, refusal, running, stalled, terminated, told, world
+from worlds import ARCHIVING, RUNNING, at, job, pod, refusal, running, stalled, terminated, told, world
 
 ENDED = pod(agent=terminated(told()), phase="Succeeded")
 DONE: dict[str, Any] = {**RUNNING, "phase": "Succeeded", "completionTime": at(61), "conditions": []}
+ARCHIVED = {
+    **DONE,
+    "conditions": [{"type": "Archived", "status": "True", "reason": "Archived", "lastTransitionTime": at(70)}],
+}
 OTHERS = pod(name="fix-1", uid="old-pod", owner="old-job")
 NO_IMAGE = Waiting("ErrImagePull", "no such image: r:1")
 SUSPENDED = {
@@ -59,6 +63,12 @@ NOTHING = [
     pytest.param(world(None), id="no job at all"),
     pytest.param(world(job(DONE), ENDED, now=at(70)), id="a finished job and its Pod"),
     pytest.param(world(job(DONE), now=at(70)), id="a finished job whose Pod is gone"),
+    pytest.param(
+        world(job(DONE), ENDED, now=at(61 + 600 + 3_599), keeping=ARCHIVING), id="a finished Pod that is to be archived"
+    ),
+    pytest.param(
+        world(job(ARCHIVED), ENDED, now=at(61 + 599), keeping=ARCHIVING), id="an archived Pod within its time to live"
+    ),
     pytest.param(world(job(meta={"deletionTimestamp": at(9)}), pod(deleting=True)), id="a job and Pod being deleted"),
 ]
 ACTIONS = [
@@ -85,6 +95,22 @@ ACTIONS = [
     ),
     pytest.param(
         world(job(DONE), ENDED, now=at(61 + 600)), [DeletePod(ENDED)], id="a finished Pod goes after its time to live"
+    ),
+    pytest.param(
+        world(job(ARCHIVED), ENDED, now=at(61 + 600), keeping=ARCHIVING), [DeletePod(ENDED)],
+        id="an archived Pod goes after its time to live",
+    ),
+    pytest.param(
+        world(job(DONE), ENDED, now=at(61 + 600 + 3_600), keeping=ARCHIVING), [DeletePod(ENDED)],
+        id="a Pod that nobody archives goes an hour later",
+    ),
+    pytest.param(
+        world(job({**DONE, "phase": "Cancelled"}), pod(), now=at(62), keeping=ARCHIVING), [DeletePod(pod())],
+        id="a Pod that has not ended waits for no archive",
+    ),
+    pytest.param(
+        world(job(DONE, ttlSecondsAfterFinished=60), ENDED, now=at(121), keeping=ARCHIVING), [DeleteJob()],
+        id="nor does a job whose time to live is over",
     ),
     pytest.param(
         world(job({**DONE, "phase": "Cancelled"}), pod(), now=at(62)), [DeletePod(pod())],
@@ -316,6 +342,10 @@ def test_the_cut_answer_has_to_do_when(fields: dict[str, Any], seconds: float) -
         pytest.param(world(job(), refusal=refusal(when=2)), 32, id="a refused Pod"),
         pytest.param(world(job(), pod(owner="old", deleting=True)), 60, id="a name that is not free yet"),
         pytest.param(world(job(DONE), ENDED, now=at(70)), 61 + 600, id="a finished Pod"),
+        pytest.param(
+            world(job(DONE), ENDED, now=at(70), keeping=ARCHIVING), 61 + 600 + 3_600, id="a Pod that is to be archived"
+        ),
+        pytest.param(world(job(ARCHIVED), ENDED, now=at(70), keeping=ARCHIVING), 61 + 600, id="an archived Pod"),
         pytest.param(world(job(DONE, ttlSecondsAfterFinished=99), now=at(70)), 61 + 99, id="a finished job"),
         pytest.param(world(job(suspend=True)), None, id="not a suspended job"),
         pytest.param(world(None), None, id="not a job that is gone"),

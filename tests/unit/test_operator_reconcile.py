@@ -13,7 +13,7 @@ from agentjob_operator.reconcile import RETRY, Reconciler
 from agentjob_operator.store import Store
 from agentjob_operator.work import Alarms, WorkQueue
 from agentjob_operator.world import Decision, World
-from worlds import KEY, POD_TTL, at, job
+from worlds import KEEPING, KEY, at, job
 
 AWAY = ServerError("away", status=503)
 OTHER = Key("ns", "other")
@@ -55,7 +55,7 @@ def loop(*errors: Exception) -> tuple[Reconciler, NoAlarms, Acts]:
     acts = Acts(store, list(errors))
     queue = WorkQueue()
     found = Reconciler(
-        store=store, queue=queue, alarms=alarms, act=acts, metrics=metrics, pod_ttl=POD_TTL, clock=lambda: at(0)
+        store=store, queue=queue, alarms=alarms, act=acts, metrics=metrics, keeping=KEEPING, clock=lambda: at(0)
     )
     return found, alarms, acts
 

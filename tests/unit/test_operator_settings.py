@@ -27,21 +27,22 @@ def test_a_file_needs_to_say_where_and_with_what_image(tmp_path: Path) -> None:
 
     assert (settings.namespaces, settings.runner.image) == (["a"], "r:1")
     assert (settings.pod_ttl_seconds, settings.workers, settings.port) == (600, 16, 8080)
+    assert not settings.archives
 
 
 def test_everything_is_spelled_as_in_kubernetes(tmp_path: Path) -> None:
     settings = read(
         written(
             tmp_path,
-            """{"namespaces": ["a", "b"], "podTTLSeconds": 0, "workers": 2, "port": 0, "resyncSeconds": 1.5,
-                "logLevel": "debug",
+            """{"namespaces": ["a", "b"], "podTTLSeconds": 0, "archives": true, "workers": 2, "port": 0,
+                "resyncSeconds": 1.5, "logLevel": "debug",
                 "runner": {"image": "r:1", "imagePullPolicy": "Never", "model": "opus", "modelBaseURL": "http://m",
                            "modelApiKeySecret": {"name": "s", "key": "k"}, "env": [{"name": "A", "value": "1"}],
                            "resources": {"limits": {"cpu": "1"}, "requests": {}}}}""",
         )
     )
 
-    assert settings.pod_ttl_seconds == 0
+    assert (settings.pod_ttl_seconds, settings.archives) == (0, True)
     assert settings.runner.model_base_url == "http://m"
     assert settings.runner.model_api_key_secret is not None
     assert settings.runner.resources.limits == {"cpu": "1"}

@@ -191,3 +191,32 @@ def test_a_condition_is_as_the_resource_wants_it() -> None:
     (ready, *_) = conditions(Summary(Phase.PENDING, "Starting"), 1, (), at(0))
 
     assert Condition.model_validate(ready.model_dump()) == ready
+
+
+ARCHIVED = Condition.model_validate(
+    {"type": "Archived", "status": "True", "reason": "Archived", "lastTransitionTime": at(70), "observedGeneration": 1}
+)
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        pytest.param(Summary(Phase.RUNNING, "Running"), id="while it runs"),
+        pytest.param(Summary(Phase.SUCCEEDED, "Completed"), id="after its end"),
+    ],
+)
+def test_what_others_say_of_a_job_stays_as_it_is(summary: Summary) -> None:
+    found = conditions(summary, 3, (ARCHIVED,), at(90))
+
+    assert found[-1] == ARCHIVED
+    assert [each.type for each in found].count(ARCHIVED.type) == 1
+    assert conditions(summary, 3, found, at(90)) == found
+
+
+def test_a_new_generation_of_a_finished_job_leaves_what_others_have_said() -> None:
+    done = final()
+    archived = done.model_copy(update={"conditions": [*done.conditions, ARCHIVED]})
+    found = status.seen(job(meta={"generation": 2}).model_copy(update={"status": archived}))
+
+    assert found.conditions[-1] == ARCHIVED
+    assert {each.observed_generation for each in found.conditions[:-1]} == {2}

@@ -12,6 +12,7 @@
       "namespaces" (include "agentjob.jobNamespaces" . | fromJsonArray)
       "runner" $runner
       "podTTLSeconds" .Values.podTTLSeconds
+      "archives" (and .Values.gateway.enabled .Values.archive.enabled)
       "workers" .Values.workers
       "logLevel" .Values.logLevel
       "port" 8080
@@ -20,7 +21,7 @@
 
 {{/* The gateway's: the settings of agentjob_gateway/settings.py as JSON. */}}
 {{- define "agentjob.gatewayConfig" -}}
-{{- dict
+{{- $settings := dict
       "namespaces" (include "agentjob.jobNamespaces" . | fromJsonArray)
       "keysDirectory" "/etc/agentjob/keys"
       "kubernetesTokens" .Values.gateway.kubernetesTokens
@@ -30,7 +31,12 @@
       "corsOrigins" .Values.gateway.corsOrigins
       "drainSeconds" .Values.gateway.drainSeconds
       "logLevel" .Values.logLevel
+      "peers" (dict "namespace" .Release.Namespace "service" (include "agentjob.gatewayName" .))
       "port" 8080
-      "metricsPort" 8081
-    | toPrettyJson -}}
+      "metricsPort" 8081 -}}
+{{- if .Values.archive.enabled }}
+{{- $url := .Values.archive.url | default (printf "file://%s" (include "agentjob.archivePath" .)) }}
+{{- $_ := set $settings "archive" (dict "url" $url "partSeconds" .Values.archive.partSeconds) }}
+{{- end }}
+{{- toPrettyJson $settings -}}
 {{- end }}

@@ -33,6 +33,7 @@ KINDS = (
     Kind("agentjob.dev", "v1alpha1", "agentjobs", "AgentJob", ("status",)),
     Kind("", "v1", "pods", "Pod", ("status", "log")),
     Kind("events.k8s.io", "v1", "events", "Event"),
+    Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
     Kind("", "v1", "namespaces", "Namespace", ("status",)),
     Kind("", "v1", "secrets", "Secret"),
     Kind("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", is_review=True),

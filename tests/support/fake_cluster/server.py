@@ -163,6 +163,9 @@ class Server:
         return web.json_response(self.etcd.replace(aim.kind, aim.namespace, await _body(request), aim.subresource))
 
     async def _patch(self, aim: Target, request: web.Request) -> web.StreamResponse:
+        if request.content_type == "application/apply-patch+yaml":
+            applied = _applied(self.etcd.get(aim.kind, aim.namespace, aim.name), await _body(request))
+            return web.json_response(self.etcd.replace(aim.kind, aim.namespace, applied, aim.subresource))
         if request.content_type != "application/merge-patch+json":
             raise Refusal(415, "UnsupportedMediaType", f"patch type {request.content_type} is not served here")
         old = self.etcd.get(aim.kind, aim.namespace, aim.name)
@@ -198,3 +201,13 @@ def _merge_patch(item: Object, patch: Object) -> Object:
         else:
             item[key] = value
     return item
+
+
+def _applied(item: Object, wanted: Object) -> Object:
+    """Server-side apply, of the status alone: of conditions, those of other types stay, and so do all other fields."""
+    version = wanted["metadata"].get("resourceVersion", item["metadata"]["resourceVersion"])
+    status = {**item["status"], **wanted["status"]}
+    mine = {each["type"] for each in wanted["status"].get("conditions", ())}
+    others = [each for each in item["status"].get("conditions", ()) if each["type"] not in mine]
+    status["conditions"] = [*others, *wanted["status"].get("conditions", ())]
+    return {**item, "metadata": {**item["metadata"], "resourceVersion": version}, "status": status}

@@ -1,0 +1,22 @@
+"""What a stream may ask for lines that the cluster has no more."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from agentjob_api.lines import Line
+
+
+class ArchiveError(Exception):
+    """Lines cannot be kept, or cannot be had, at the moment; the message has the store's own words for it."""
+
+
+class History(Protocol):
+    """Lines that are kept beside the cluster."""
+
+    def lines(self, namespace: str, uid: str, attempt: int, after: int) -> AsyncGenerator[Line, None]:
+        """The lines of a job's attempt whose seq is greater than `after`, each once, in order; some may be missing.
+
+        Raises:
+            ArchiveError: they cannot be had at the moment. What was given is right.
+        """
+        ...

@@ -1,0 +1,196 @@
+"""Reads every job's lines, whether or not a client does, for the audit and for the archive if there is one.
+
+A job is followed from when its agent has started, by the replica that it falls to among those that are ready. With an
+archive, once it has ended and all of it is sealed, its condition Archived says so, and its Pod may go. Without one, who
+starts has nothing to tell by what was read of a job that has ended, and leaves it alone.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from agentjob_api import names
+from agentjob_api.phases import Phase
+from agentjob_api.status import Archival, ConditionStatus, ConditionType
+from agentjob_gateway import answers
+from agentjob_gateway.archive import Archive
+from agentjob_gateway.cache import JobCache, key_of
+from agentjob_gateway.errors import Unavailable
+from agentjob_gateway.history import ArchiveError
+from agentjob_gateway.peers import Peers
+from agentjob_gateway.record import PACE, ArchiveCounts, Lines, Pace, Record
+from agentjob_gateway.sse import START
+from agentjob_kube.client import Client
+from agentjob_kube.errors import ApiError, NotFound
+from agentjob_kube.resources import AGENT_JOBS
+
+Object = dict[str, Any]
+
+MOST: Final = 500
+"""Jobs that are followed at once; the others wait, and are taken by age."""
+MANAGER: Final = "agentjob-gateway"
+"""Who has set the condition, in the job's managedFields."""
+_MESSAGES: Final = {
+    Archival.ARCHIVED: "Every line of the log is in the archive.",
+    Archival.WITH_GAPS: "The log is in the archive, without lines that were lost before they could be kept.",
+}
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Keeper:
+    """Follows each job of ours."""
+
+    cache: JobCache
+    peers: Peers
+    archive: Archive | None
+    source: Lines
+    client: Client
+    clock: Callable[[], datetime]
+    pace: Pace = PACE
+    most: int = MOST
+    counts: ArchiveCounts = field(default_factory=ArchiveCounts)
+    _wanted: dict[str, Object] = field(default_factory=dict)
+    """All jobs that are to be read to their ends, by uid."""
+    _records: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _failures: dict[str, int] = field(default_factory=dict)
+    """How often in a row a job could not be."""
+    _resting: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
+    """Jobs that could not, and are tried again later."""
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Works for ever."""
+        self.cache.listeners.append(self._heard)
+        self.peers.listeners.append(self._news.set)
+        await self.cache.synced.wait()
+        for namespace in self.cache.namespaces:
+            for job in self.cache.of(namespace):
+                self._heard(job, is_gone=False)
+        try:
+            while True:
+                self._assign()
+                self._news.clear()
+                await self._news.wait()
+        finally:
+            await self._stop()
+
+    def _heard(self, job: Object, *, is_gone: bool) -> None:
+        uid = job["metadata"]["uid"]
+        if is_gone and uid in self._records:
+            return  # what it has said, and still says while its Pod is stopped, is read to its end
+        if self._is_wanted(job) and not is_gone:
+            self._wanted[uid] = job
+        else:
+            self._wanted.pop(uid, None)
+            self._failures.pop(uid, None)
+        self._news.set()
+
+    def _is_wanted(self, job: Object) -> bool:
+        """Whether there may be lines of a job that were not read."""
+        match answers.phase(job):
+            case Phase.PENDING:
+                return False
+            case phase if self.archive is None and phase.is_final:
+                return job["metadata"]["uid"] in self._wanted
+            case _:
+                return answers.archival(job) is None
+
+    def _assign(self) -> None:
+        """Ends the records that are not ours, or not wanted any more, and begins those that are, the oldest first."""
+        own = [job for uid, job in self._wanted.items() if self.peers.owns(uid)]
+        own.sort(key=lambda job: job["metadata"]["creationTimestamp"])
+        uids = [job["metadata"]["uid"] for job in own]
+        for uid in self._records.keys() - uids:
+            self._records[uid].cancel()
+        for uid, job in zip(uids, own, strict=True):
+            if len(self._records) >= self.most:
+                break
+            if uid not in self._records and uid not in self._resting:
+                self._begin(uid, job)
+        self.counts.kept = len(self._records)
+        self.counts.waiting = len(set(uids) - self._records.keys())
+
+    def _begin(self, uid: str, job: Object) -> None:
+        task = self._records[uid] = asyncio.create_task(self._keep(job))
+        task.add_done_callback(lambda ended: self._ended(uid, job, ended))
+
+    async def _keep(self, job: Object) -> None:
+        if self.archive is None:
+            await self._listen(job)
+            return
+        is_whole = await Record(self.source, self.archive, job, self.counts, self.pace).run()
+        if (latest := self._latest(job)) is None:
+            await self.archive.remove(job["metadata"]["namespace"], job["metadata"]["uid"])
+            return
+        if not answers.phase(latest).is_final:
+            raise Unavailable("expected all lines of a job to come before it ends, found an end of them")
+        await self._declare(latest, Archival.ARCHIVED if is_whole else Archival.WITH_GAPS)
+
+    async def _listen(self, job: Object) -> None:
+        """Reads a job to its end, for the audit alone."""
+        uid = job["metadata"]["uid"]
+        async with aclosing(self.source.lines(key_of(job), uid, START)) as items:
+            async for _ in items:
+                pass
+        self._wanted.pop(uid, None)
+
+    def _latest(self, job: Object) -> Object | None:
+        """A job as it stands; None when it was deleted."""
+        found = self.cache.get(key_of(job))
+        return found if found is not None and found["metadata"]["uid"] == job["metadata"]["uid"] else None
+
+    async def _declare(self, job: Object, archival: Archival) -> None:
+        """Sets the condition. A job that has changed meanwhile, or has been made anew, is looked at again."""
+        meta = job["metadata"]
+        condition = {
+            "type": ConditionType.ARCHIVED,
+            "status": ConditionStatus.TRUE,
+            "reason": archival,
+            "message": _MESSAGES[archival],
+            "lastTransitionTime": self.clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "observedGeneration": meta.get("generation", 0),
+        }
+        body = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {name: meta[name] for name in ("namespace", "name", "resourceVersion")},
+            "status": {"conditions": [condition]},
+        }
+        try:
+            self.cache.put(await self.client.apply_status(AGENT_JOBS, body, MANAGER))
+        except NotFound:
+            return  # deleted meanwhile
+
+    def _ended(self, uid: str, job: Object, task: asyncio.Task[None]) -> None:
+        del self._records[uid]
+        self._news.set()
+        facts = {"namespace": job["metadata"]["namespace"], "job": job["metadata"]["name"]}
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, (ApiError, ArchiveError, Unavailable)):
+            log.error("Reading a job", exc_info=error, extra=facts)
+        if self._latest(job) is None:
+            self._wanted.pop(uid, None)
+            self._failures.pop(uid, None)
+        if task.cancelled() or uid not in self._wanted:
+            return
+        self._failures[uid] = failures = self._failures.get(uid, 0) + 1
+        delay = self.pace.again.delay(failures)
+        self._resting[uid] = asyncio.get_running_loop().call_later(delay, self._rested, uid)
+        log.info("A job is read again in %.1f s: %s", delay, error or "the job has changed", extra=facts)
+
+    def _rested(self, uid: str) -> None:
+        del self._resting[uid]
+        self._news.set()
+
+    async def _stop(self) -> None:
+        tasks = tuple(self._records.values())
+        for timer in self._resting.values():
+            timer.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
