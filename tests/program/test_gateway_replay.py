@@ -111,11 +111,11 @@ async def test_what_is_replayed_is_what_was_streamed(place: Place) -> None:
 
 
 async def test_without_an_archive_the_end_of_a_pod_is_the_end_of_its_lines(place: Place) -> None:
-    door = await place.served.door().start()
     await place.at.submit()
     await place.at.start()
     await place.at.finish(3)
     await place.at.remove_pod()
+    door = await place.served.door().start()
     viewer = await place.watch(door)
     assert (viewer.lines, viewer.of("gap")) == ([], [{"attempt": 1, "from": 1, "to": None}])
     assert "Archived" not in str((await place.served.job("fix"))["status"])
