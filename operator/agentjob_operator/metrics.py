@@ -35,7 +35,13 @@ class JobsByPhase(Collector):
 class Metrics:
     """All metrics of one operator, in a registry of their own."""
 
-    def __init__(self, jobs: Callable[[], Mapping[Key, AgentJob]], queue_depth: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        jobs: Callable[[], Mapping[Key, AgentJob]],
+        queue_depth: Callable[[], float],
+        acts: Callable[[], bool],
+    ) -> None:
+        """What is read when it is asked for: the jobs, the keys that wait, and whether this operator acts."""
         self.registry = CollectorRegistry()
         self.registry.register(JobsByPhase(jobs))
         ProcessCollector(registry=self.registry)
@@ -82,6 +88,8 @@ class Metrics:
         )
         depth = Gauge("agentjob_queue_depth", "Jobs that wait to be looked at.", registry=at)
         depth.set_function(queue_depth)
+        leader = Gauge("agentjob_leader", "1 of the operator that acts, 0 of one that waits.", registry=at)
+        leader.set_function(acts)
 
     def request(self, verb: str, code: str) -> None:
         """Counts a request to the API server."""

@@ -7,12 +7,15 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from agentjob_api.names import Key
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client
 from agentjob_kube.connect import Connection, Observer
 from agentjob_kube.wire import HttpTransport
 from agentjob_operator import handlers
 from agentjob_operator.act import Actor
+from agentjob_operator.leader import Alone, Candidate, Fenced, Leadership
+from agentjob_operator.lease import Terms
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.reconcile import Reconciler
 from agentjob_operator.settings import Settings
@@ -43,12 +46,16 @@ async def operate(
     parts.listen(stopped)
     store, queue = Store(), WorkQueue()
     alarms = Alarms(queue.add, now)
-    metrics = Metrics(lambda: store.jobs, lambda: len(queue))
+    acting = asyncio.Event()
+    metrics = Metrics(lambda: store.jobs if acting.is_set() else {}, lambda: len(queue), acting.is_set)
     connection = await connect(metrics.request)
     async with connection.session() as session:
-        client = Client(HttpTransport(session, connection.server))
+        transport = HttpTransport(session, connection.server)
+        client = Client(transport)
+        leadership = _leadership(settings, client, acting)
         watcher = Watcher(client=client, store=store, queue=queue, namespaces=tuple(settings.namespaces))
-        actor = Actor(client=client, store=store, metrics=metrics, runner=settings.runner, clock=now)
+        fenced = Client(Fenced(transport, leadership.holds))
+        actor = Actor(client=fenced, store=store, metrics=metrics, runner=settings.runner, clock=now)
         reconciler = Reconciler(
             store=store,
             queue=queue,
@@ -60,21 +67,40 @@ async def operate(
         )
         async with health.served(metrics.registry, watcher.synced.is_set, settings.port):
             log.info("Started, serving AgentJobs in %s", ", ".join(settings.namespaces))
+            # First: what is listed after it was ours need not be listed again.
+            await leadership.tries()
             running = [
                 _kopf(connection, watcher, stopped),
+                leadership.run(),
                 alarms.run(),
                 *(watcher.pods(namespace) for namespace in settings.namespaces),
                 *(watcher.jobs(namespace, settings.resync_seconds) for namespace in settings.namespaces),
-                *(_after(watcher.synced, reconciler.work) for _ in range(settings.workers)),
+                _act(leadership, watcher, reconciler, settings.workers),
             ]
             await parts.run(running, stopped)
+            await leadership.give_back()
     log.info("Stopped")
 
 
-async def _after(ready: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
-    """Nothing is decided before everything is known: a Pod whose job is not known yet is no orphan."""
-    await ready.wait()
-    await work()
+def _leadership(settings: Settings, client: Client, acting: asyncio.Event) -> Leadership:
+    if settings.lease is None:
+        return Alone(acting)
+    key, terms = Key(settings.lease.namespace, settings.lease.name), Terms(duration=settings.lease.seconds)
+    return Candidate(client=client, key=key, identity=settings.pod_name, terms=terms, now=now, acquired=acting)
+
+
+async def _act(leadership: Leadership, watcher: Watcher, reconciler: Reconciler, workers: int) -> None:
+    """Looks at jobs for ever, once nobody else does and everything is known.
+
+    A Pod whose job is not known yet is no orphan; and a job may stand otherwise since the one that acted before has
+    written, whose Pods are gone by now.
+    """
+    await leadership.acquired.wait()
+    await watcher.synced.wait()
+    await watcher.listed_after(leadership.since)
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(workers):
+            tasks.create_task(reconciler.work())
 
 
 async def _kopf(connection: Connection, watcher: Watcher, stopped: asyncio.Event) -> None:

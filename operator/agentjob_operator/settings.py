@@ -1,5 +1,7 @@
 """What an installation decides for all its jobs."""
 
+import os
+import socket
 from enum import StrEnum
 from typing import Annotated
 
@@ -43,6 +45,18 @@ class RunnerSettings(Section):
     """Environment of every agent; a variable of the same name in a job wins."""
 
 
+class LeaseSettings(Section):
+    """The Lease by which several operators agree on the one that acts."""
+
+    namespace: ObjectName
+    """Its namespace."""
+    name: ObjectName
+    """Its name."""
+    seconds: Annotated[float, Field(gt=0, le=600)] = 15
+    """Seconds after which another one takes it whose holder has vanished; two thirds of it after its last renewal, its
+    holder stops acting."""
+
+
 class Settings(ServerSettings):
     """The operator's configuration."""
 
@@ -55,6 +69,10 @@ class Settings(ServerSettings):
     archives: bool = False
     """Whether a gateway archives logs, so that a finished Pod is kept until the condition Archived is on its job; for
     an hour longer at most."""
+    lease: LeaseSettings | None = None
+    """By what several operators agree on the one that acts; without it, there is no other one."""
+    pod_name: str = Field(default_factory=lambda: os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}")
+    """Who holds the Lease; without it, what POD_NAME in the environment says."""
     workers: Annotated[int, Field(ge=1, le=256)] = 16
     """Jobs that are reconciled at the same time."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080

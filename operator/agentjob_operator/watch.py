@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -34,6 +35,10 @@ class Watcher:
     """Set once all jobs and Pods have been listed: before, what is missing may only not be known yet."""
     _listed: set[tuple[str, str]] = field(default_factory=set)
     _nudge: asyncio.Event = field(default_factory=asyncio.Event)
+    _jobs_of: dict[str, float] = field(default_factory=dict)
+    """When the last LIST of a namespace's jobs that has come was begun, by `time.monotonic`."""
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a LIST of jobs has come."""
 
     async def pods(self, namespace: str) -> None:
         """Follows the Pods of a namespace for ever."""
@@ -71,7 +76,19 @@ class Watcher:
         nudge, self._nudge = self._nudge, asyncio.Event()
         nudge.set()
 
+    async def listed_after(self, moment: float) -> None:
+        """Returns once all jobs are known as they stood at a moment of `time.monotonic` or later."""
+        if self._are_older(moment):
+            self.list_now()
+        while self._are_older(moment):
+            self._news.clear()
+            await self._news.wait()
+
+    def _are_older(self, moment: float) -> bool:
+        return any(self._jobs_of.get(namespace, float("-inf")) < moment for namespace in self.namespaces)
+
     async def _list_jobs(self, namespace: str) -> None:
+        began = time.monotonic()
         jobs: list[AgentJob] = []
         present: set[names.Key] = set()
         version = "0"
@@ -83,6 +100,8 @@ class Watcher:
                 jobs.extend(job for key in news if (job := parse(key, listed[key])) is not None)
                 version = page.version
         self._add(self.store.replace_jobs(namespace, jobs, present, int(version)))
+        self._jobs_of[namespace] = began
+        self._news.set()
         self._note_listed("jobs", namespace)
 
     def _knows(self, key: names.Key, body: Object) -> bool:

@@ -12,7 +12,7 @@ import yaml
 import chart
 import tables
 from agentjob_api.crd import custom_resource_definition
-from agentjob_operator.settings import PullPolicy, Settings
+from agentjob_operator.settings import LeaseSettings, PullPolicy, Settings
 from agentjob_program.settings import LogLevel
 from clients import kubectl, render
 from rendered import EVERYTHING, merged, objects, of_kind, one
@@ -39,6 +39,7 @@ def settings(values: Object) -> Settings:
 def test_the_operator_understands_the_default_configuration() -> None:
     found = settings({})
     assert found.namespaces == ["system"]
+    assert found.lease == LeaseSettings(namespace="system", name="release-agentjob", seconds=15)
     assert found.runner.image == "agentjob-runner:0.1.0"
     assert found.runner.model_api_key_secret is None
     assert found.runner.model_base_url is None
@@ -49,6 +50,8 @@ def test_every_value_for_the_operator_reaches_it() -> None:
     assert found.namespaces == ["team-a", "team-b"]
     assert (found.pod_ttl_seconds, found.workers, found.log_level) == (2_592_000, 4, LogLevel.DEBUG)
     assert found.archives
+    assert found.lease is not None
+    assert found.lease.seconds == 30
     runner = found.runner
     assert (runner.image, runner.image_pull_policy) == ("registry.local/run:2", PullPolicy.NEVER)
     assert (runner.model, runner.model_base_url) == ("claude-x", "http://proxy.models:8080")
@@ -176,6 +179,8 @@ def test_rights_and_network_are_set_up_in_each_job_namespace_and_nowhere_else() 
             *((kind, "system", name) for kind in AT_HOME for name in (operator, gateway)),
             *((kind, "system", gateway) for kind in DOORS),
             *((kind, "system", f"{gateway}-peers") for kind in IN_EACH),
+            *((kind, "system", f"{operator}-lease") for kind in IN_EACH),
+            ("PodDisruptionBudget", "system", operator),
             ("Pod", "system", "release-agentjob-test"),
         ]
     )
@@ -304,3 +309,17 @@ def test_what_is_installed_is_what_the_api_server_knows(restricted: str, values:
         if found["kind"] not in elsewhere:
             moved = {**found, "metadata": {**found["metadata"], "namespace": restricted}}
             kubectl("apply", *how, "-f", "-", stdin=moved).expect_success()
+
+
+def test_of_several_operators_one_may_go_at_a_time_and_each_knows_its_own_name() -> None:
+    for values, replicas in (({}, 2), (EVERYTHING, 3)):
+        deployment = one("Deployment", values)["spec"]
+        assert deployment["replicas"] == replicas
+        [container] = deployment["template"]["spec"]["containers"]
+        assert container["env"] == [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
+        [spread] = deployment["template"]["spec"]["topologySpreadConstraints"]
+        assert spread["labelSelector"] == deployment["selector"]
+        budget = one("PodDisruptionBudget", values, "release-agentjob")["spec"]
+        assert (budget["maxUnavailable"], budget["selector"]) == (1, deployment["selector"])
+    budgets = [each["metadata"]["name"] for each in of_kind("PodDisruptionBudget", merged({}, "operator.replicas", 1))]
+    assert "release-agentjob" not in budgets

@@ -33,6 +33,8 @@ EVERYTHING: Object = {
     "workers": 4,
     "logLevel": "debug",
     "operator": {
+        "replicas": 3,
+        "leaseSeconds": 30,
         "resources": {"requests": {"cpu": "1"}},
         "nodeSelector": {"disk": "fast"},
         "tolerations": [{"key": "infra", "operator": "Exists"}],

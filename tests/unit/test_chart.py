@@ -16,6 +16,7 @@ Schema = dict[str, Any]
 TEMPLATES = chart.CHART / "templates"
 PROGRAMS = [
     pytest.param("role.yaml", agentjob_operator.access.ACCESS, id="the operator"),
+    pytest.param("operator-lease.yaml", agentjob_operator.access.HOME_ACCESS, id="the operator at home"),
     pytest.param("gateway-role.yaml", agentjob_gateway.access.ACCESS, id="the gateway"),
     pytest.param("gateway-peers.yaml", agentjob_gateway.access.HOME_ACCESS, id="the gateway at home"),
 ]

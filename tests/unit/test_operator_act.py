@@ -81,7 +81,7 @@ def known() -> Store:
 async def act(answers: Answers, *actions: Action, store: Store | None = None, of: AgentJob | None = None) -> Store:
     """The store after these actions."""
     store = store or known()
-    metrics = Metrics(lambda: store.jobs, lambda: 0)
+    metrics = Metrics(lambda: store.jobs, lambda: 0, lambda: True)
     runner = RunnerSettings.model_validate({"image": "r:1"})
     actor = Actor(client=Client(answers), store=store, metrics=metrics, runner=runner, clock=lambda: at(5))
     await actor.act(world(of or job()), Decision(actions=actions))
@@ -91,7 +91,7 @@ async def act(answers: Answers, *actions: Action, store: Store | None = None, of
 async def write(answers: Answers) -> Store:
     """The store after the status was written as Running."""
     store = known()
-    metrics = Metrics(lambda: store.jobs, lambda: 0)
+    metrics = Metrics(lambda: store.jobs, lambda: 0, lambda: True)
     runner = RunnerSettings.model_validate({"image": "r:1"})
     actor = Actor(client=Client(answers), store=store, metrics=metrics, runner=runner, clock=lambda: at(5))
     status = job().status.model_copy(update={"phase": Phase.RUNNING, "pod_name": "fix-1"})

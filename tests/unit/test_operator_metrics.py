@@ -22,7 +22,7 @@ USAGE = {"byModel": {"opus": {"inputTokens": 7, "outputTokens": 5, "cacheReadInp
 
 def counted(*looks: World) -> dict[str, float]:
     """The samples after the statuses that these looks lead to were written."""
-    metrics = Metrics(dict[Key, AgentJob], lambda: 0)
+    metrics = Metrics(dict[Key, AgentJob], lambda: 0, lambda: True)
     for look in looks:
         status = decide(look).status
         assert look.job is not None
@@ -85,7 +85,7 @@ def test_a_failure_is_counted_by_its_reason(reason: Reason) -> None:
 
 def test_jobs_are_counted_by_phase_as_they_are_at_that_moment() -> None:
     jobs = {Key("ns", "a"): job(), Key("ns", "b"): job(RUNNING), Key("other", "c"): job(RUNNING)}
-    metrics = Metrics(lambda: jobs, lambda: 3)
+    metrics = Metrics(lambda: jobs, lambda: 3, lambda: True)
 
     assert samples(metrics)['agentjob_jobs{namespace="ns",phase="Running"}'] == 1
     jobs.pop(Key("ns", "b"))
@@ -95,8 +95,14 @@ def test_jobs_are_counted_by_phase_as_they_are_at_that_moment() -> None:
     assert found["agentjob_queue_depth"] == 3
 
 
+@pytest.mark.parametrize(("acts", "value"), [(True, 1.0), (False, 0.0)], ids=["it acts", "it waits"])
+def test_it_is_told_which_of_several_operators_acts(acts: bool, value: float) -> None:
+    metrics = Metrics(dict[Key, AgentJob], lambda: 0, lambda: acts)
+    assert samples(metrics)["agentjob_leader"] == value
+
+
 def test_no_label_carries_a_name_that_has_no_bound() -> None:
-    text = generate_latest(Metrics(lambda: {Key("ns", "my-job"): job()}, lambda: 0).registry).decode()
+    text = generate_latest(Metrics(lambda: {Key("ns", "my-job"): job()}, lambda: 0, lambda: True).registry).decode()
 
     assert "my-job" not in text
     assert "fix" not in text

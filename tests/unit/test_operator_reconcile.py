@@ -51,7 +51,7 @@ def loop(*errors: Exception) -> tuple[Reconciler, NoAlarms, Acts]:
     store, alarms = Store(), NoAlarms()
     for name in ("fix", "other"):
         store.put_job(job(meta={"name": name}))
-    metrics = Metrics(lambda: store.jobs, lambda: 0)
+    metrics = Metrics(lambda: store.jobs, lambda: 0, lambda: True)
     acts = Acts(store, list(errors))
     queue = WorkQueue()
     found = Reconciler(

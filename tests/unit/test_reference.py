@@ -74,7 +74,7 @@ def test_the_diagram_shows_exactly_the_allowed_ways_between_phases() -> None:
 
 
 def test_each_metric_of_the_operator_is_listed() -> None:
-    families = Metrics(dict, lambda: 0.0).registry.collect()
+    families = Metrics(dict, lambda: 0.0, lambda: True).registry.collect()
     registered = {family.name for family in families if family.name.startswith("agentjob_")}
     assert {measure.name.removesuffix("_total") for measure in measures(metrics)} == registered
 

@@ -13,6 +13,7 @@
       "runner" $runner
       "podTTLSeconds" .Values.podTTLSeconds
       "archives" (and .Values.gateway.enabled .Values.archive.enabled)
+      "lease" (dict "namespace" .Release.Namespace "name" (include "agentjob.name" .) "seconds" .Values.operator.leaseSeconds)
       "workers" .Values.workers
       "logLevel" .Values.logLevel
       "port" 8080

@@ -34,6 +34,7 @@ KINDS = (
     Kind("", "v1", "pods", "Pod", ("status", "log")),
     Kind("events.k8s.io", "v1", "events", "Event"),
     Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
+    Kind("coordination.k8s.io", "v1", "leases", "Lease"),
     Kind("", "v1", "namespaces", "Namespace", ("status",)),
     Kind("", "v1", "secrets", "Secret"),
     Kind("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", is_review=True),
