@@ -9,11 +9,11 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from agentjob_api import names
 from agentjob_api.names import Key
-from agentjob_api.phases import Phase
 from agentjob_gateway import answers, audit, errors
 from agentjob_gateway.audit import Deed
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.caller import Caller, Verb
+from agentjob_gateway.census import Census, owner
 from agentjob_gateway.errors import BadRequest, Missing, NotAllowed, TooMany
 from agentjob_gateway.submission import Submission, check_same, manifest
 from agentjob_kube.backoff import Backoff
@@ -53,6 +53,8 @@ class Jobs:
 
     client: Client
     cache: JobCache
+    census: Census
+    """Of the jobs in the cache."""
     rights: Rights
     queue_depth: int
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -105,11 +107,7 @@ class Jobs:
 
     def _check_room(self, caller: Caller, namespace: str) -> None:
         """Holds a caller to its limits, as far as they can be known here: another replica may be about to add one."""
-        waiting = own = 0
-        for job in self.cache.of(namespace):
-            standing = answers.phase(job)
-            waiting += standing is Phase.PENDING
-            own += not standing.is_final and is_own(caller, job)
+        own, waiting = self.census.owned(namespace, caller.name), self.census.waiting(namespace)
         if own >= caller.limits.concurrent_jobs:
             raise TooMany(f"{caller.name} has {own} jobs that have not ended, and may have no more", retry_after=10)
         if waiting >= self.queue_depth:
@@ -186,8 +184,7 @@ def _deed(caller: Caller, verb: Verb, key: Key, request: str) -> Deed:
 
 def is_own(caller: Caller, job: Object) -> bool:
     """Whether a caller has made a job."""
-    annotations = job["metadata"].get("annotations") or {}
-    return bool(annotations.get(names.ANNOTATION_SUBMITTED_BY) == caller.name)
+    return owner(job) == caller.name
 
 
 def _is_of(found: Object, wanted: Object) -> bool:

@@ -13,6 +13,7 @@ from agentjob_gateway import archiving, mcp, openapi
 from agentjob_gateway.app import Entrance, application
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.caller import Limits
+from agentjob_gateway.census import Census
 from agentjob_gateway.doors import CALLER, REQUEST, Doors
 from agentjob_gateway.gate import Authenticator, Gate, KeyDirectory
 from agentjob_gateway.hub import Hub
@@ -96,7 +97,9 @@ async def _doors_open(
     """The doors, open while the block runs."""
     limits = Limits(**settings.limits.model_dump())
     keys, reviews = KeyDirectory(settings.keys_directory), Reviews(client)
-    jobs = Jobs(client=client, cache=cache, rights=Gate(reviews), queue_depth=settings.queue_depth)
+    census = Census()
+    cache.listeners.append(census.heard)
+    jobs = Jobs(client=client, cache=cache, census=census, rights=Gate(reviews), queue_depth=settings.queue_depth)
     tokens = Tokens(reviews, limits) if settings.kubernetes_tokens else None
     doors = Doors(jobs=jobs, hub=hub, streams=Streams(), tickets=Tickets(keys.signing_key))
     calls = Calls(jobs=jobs, hub=hub, pace=Pace())
