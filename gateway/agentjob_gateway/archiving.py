@@ -11,12 +11,13 @@ from agentjob_gateway.audit import Audit
 from agentjob_gateway.audited import Audited
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.hub import Hub
-from agentjob_gateway.keeper import Keeper
+from agentjob_gateway.keeper import MOST, Keeper
 from agentjob_gateway.metrics import Metrics
 from agentjob_gateway.peers import Peers
 from agentjob_gateway.record import PACE, Pace
 from agentjob_gateway.retention import Retention
 from agentjob_gateway.settings import Settings
+from agentjob_gateway.standby import Standby
 from agentjob_kube.client import Client
 
 Part = Coroutine[Any, Any, None]
@@ -49,6 +50,7 @@ def parts(place: Place, archive: Archive | None) -> list[Part]:
         cache=cache,
         peers=peers,
         archive=archive,
+        standby=Standby(place.hub, MOST),
         source=Audited(place.hub, Audit()),
         client=place.client,
         clock=now,

@@ -19,7 +19,7 @@ from agentjob_gateway.known import Known
 from agentjob_gateway.reader import Reader
 from agentjob_gateway.reading import Gap
 from agentjob_gateway.ring import Entry
-from agentjob_gateway.sse import END, Position
+from agentjob_gateway.sse import END, OPEN, Position
 from agentjob_kube.client import Client
 
 Object = dict[str, Any]
@@ -87,6 +87,19 @@ class Hub:
                     raise Unavailable(_GOING, retry_after=RETRY_SECONDS)
                 if channel.closing is not None:
                     return
+                await channel.news()
+        finally:
+            self._leave(uid, channel)
+
+    async def follow(self, key: Key, uid: str) -> None:
+        """Keeps the latest lines of a job at hand, until it has ended or is gone, for whoever asks for them next.
+
+        Raises:
+            Unavailable: as of `lines`.
+        """
+        channel = self._join(key, uid, Position(OPEN, 0))
+        try:
+            while channel.closing is None and not self._is_closing:
                 await channel.news()
         finally:
             self._leave(uid, channel)

@@ -3,6 +3,8 @@
 A job is followed from when its agent has started, by the replica that it falls to among those that are ready. With an
 archive, once it has ended and all of it is sealed, its condition Archived says so, and its Pod may go. Without one, who
 starts has nothing to tell by what was read of a job that has ended, and leaves it alone.
+
+The replica that a job would fall to next follows it as well, and keeps its latest lines at hand.
 """
 
 import asyncio
@@ -24,6 +26,7 @@ from agentjob_gateway.history import ArchiveError
 from agentjob_gateway.peers import Peers
 from agentjob_gateway.record import PACE, ArchiveCounts, Lines, Pace, Record
 from agentjob_gateway.sse import START
+from agentjob_gateway.standby import Standby
 from agentjob_kube.client import Client
 from agentjob_kube.errors import ApiError, NotFound
 from agentjob_kube.resources import AGENT_JOBS
@@ -48,6 +51,8 @@ class Keeper:
     cache: JobCache
     peers: Peers
     archive: Archive | None
+    standby: Standby
+    """For jobs that are another replica's."""
     source: Lines
     client: Client
     clock: Callable[[], datetime]
@@ -96,7 +101,8 @@ class Keeper:
             case Phase.PENDING:
                 return False
             case phase if self.archive is None and phase.is_final:
-                return job["metadata"]["uid"] in self._wanted
+                uid: str = job["metadata"]["uid"]
+                return uid in self._wanted and self.peers.owns(uid)
             case _:
                 return answers.archival(job) is None
 
@@ -112,8 +118,14 @@ class Keeper:
                 break
             if uid not in self._records and uid not in self._resting:
                 self._begin(uid, job)
+        self.standby.assign(job for uid, job in self._wanted.items() if self._stands_by(uid))
+        self.counts.held = len(self.standby)
         self.counts.kept = len(self._records)
         self.counts.waiting = len(set(uids) - self._records.keys())
+
+    def _stands_by(self, uid: str) -> bool:
+        """Whether a job's latest lines are kept at hand: also once it has become our own, until it has been read."""
+        return self.peers.inherits(uid) or (self.peers.owns(uid) and uid in self.standby)
 
     def _begin(self, uid: str, job: Object) -> None:
         task = self._records[uid] = asyncio.create_task(self._keep(job))
@@ -194,3 +206,4 @@ class Keeper:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.standby.stop()

@@ -54,6 +54,11 @@ class ArchiveMetrics(Collector):
         yield GaugeMetricFamily(
             "agentjob_gateway_archive_waiting", "Jobs that are to be archived and wait for their turn.", counts.waiting
         )
+        yield GaugeMetricFamily(
+            "agentjob_gateway_standing_by",
+            "Jobs that are followed for the case that another replica goes.",
+            counts.held,
+        )
         yield CounterMetricFamily("agentjob_gateway_archived_lines", "Lines that were archived.", counts.lines)
         yield CounterMetricFamily(
             "agentjob_gateway_archived_bytes", "Bytes that they take in the archive before it is sealed.", counts.bytes

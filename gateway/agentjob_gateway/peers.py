@@ -34,6 +34,10 @@ class Peers:
         """Whether a job is for us. For a moment two replicas may think so, or none."""
         return self._own is None or share.owner(uid, self._ready) == self._own
 
+    def inherits(self, uid: str) -> bool:
+        """Whether a job is for us when the one that it is for goes."""
+        return self._own is not None and share.heir(uid, self._ready) == self._own
+
     def replace(self, slices: dict[str, frozenset[str]]) -> None:
         """Takes the ready Pods of all EndpointSlices."""
         self._slices = slices

@@ -59,6 +59,8 @@ class ArchiveCounts:
     """Jobs that are being followed for it."""
     waiting: int = 0
     """Jobs that wait for their turn."""
+    held: int = 0
+    """Jobs whose latest lines are at hand, should another replica go."""
     lines: int = 0
     """Lines written."""
     bytes: int = 0

@@ -16,6 +16,12 @@ def owner(uid: str, replicas: Iterable[str]) -> str | None:
     return max(replicas, key=lambda name: (_score(uid, name), name), default=None)
 
 
+def heir(uid: str, replicas: Iterable[str]) -> str | None:
+    """The one that it is for when its owner goes; None when there is no other one."""
+    replicas = set(replicas)
+    return owner(uid, replicas - {owner(uid, replicas)})
+
+
 def _score(uid: str, replica: str) -> bytes:
     return blake2b(f"{replica}/{uid}".encode(), digest_size=8).digest()
 

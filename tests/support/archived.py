@@ -17,6 +17,7 @@ from agentjob_gateway.keeper import Keeper
 from agentjob_gateway.peers import Peers
 from agentjob_gateway.record import Pace
 from agentjob_gateway.retention import Retention, Times
+from agentjob_gateway.standby import Standby
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client, Object
 from agentjob_kube.errors import NotFound
@@ -38,6 +39,7 @@ class Keeping:
 
     def __init__(self, place: "Archived", session: aiohttp.ClientSession, name: str | None, most: int) -> None:
         client = Client(HttpTransport(session, place.cluster.url))
+        self.name = name or ""
         self.cache = JobCache((NAMESPACE,))
         self.hub = Hub(client, self.cache, USUAL, place.archive)
         self.peers = Peers(name)
@@ -45,6 +47,7 @@ class Keeping:
             cache=self.cache,
             peers=self.peers,
             archive=place.archive,
+            standby=Standby(self.hub, most),
             source=self.hub,
             client=client,
             clock=place.now,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentjob_gateway.share import owner, ready
+from agentjob_gateway.share import heir, owner, ready
 
 Object = dict[str, Any]
 REPLICAS = st.sets(st.text("abcdef0123456789-", min_size=1, max_size=20), min_size=1, max_size=8)
@@ -30,6 +30,15 @@ def test_when_a_replica_goes_only_what_was_its_own_moves(
         before = owner(uid, replicas)
         if before != gone:
             assert owner(uid, replicas - {gone}) == before
+
+
+@given(REPLICAS, UIDS)
+def test_who_inherits_is_who_owns_it_next(replicas: set[str], uids: list[str]) -> None:
+    for uid in uids:
+        first = owner(uid, replicas)
+        assert first is not None
+        assert heir(uid, replicas) == owner(uid, replicas - {first})
+        assert heir(uid, {first}) is None
 
 
 @pytest.mark.parametrize("count", [2, 3, 6])
