@@ -1,4 +1,4 @@
-"""Lines counted by seq on their way to clients, while gateways are killed and logs cut off and rotated."""
+"""Lines counted by seq on their way to clients: gateways are killed, logs cut off and turned over, Pods deleted."""
 
 import asyncio
 import itertools
@@ -19,16 +19,16 @@ from deploy.kind.errors import ClusterError
 PODS = 4
 REPLICAS = 2
 """Of the gateway: the chart's own number."""
-SECONDS = 75.0
-"""How long the lines are printed."""
-SIZE = 1_000
-"""Bytes of a line: a log of 25,000 is rotated twice, at 10 MiB, for which the kubelet looks every 10 s."""
+RATE = 3_300.0
+"""Lines a second, of all Pods together."""
+SIZE = 400
+"""Bytes of a line: each log is turned over twice a minute, at 10 MiB, for which the kubelet looks every 10 s."""
 FAULT_SECONDS = 8.0
 """From one fault to the next."""
 KILL = ("--grace-period=0", "--force")
 CUT_SECONDS = 0.5
 PATIENCE = 180.0
-"""How long the last line may take after the last one was printed."""
+"""How long the last line may take after the last one was printed, and a log to be replayed from the archive."""
 RETRY_SECONDS = 0.1
 """How long a client waits before it comes back."""
 EVENT = re.compile(rb"id: [^/\n]+/(?:1-(\d+)|(end))\n(?:event: (\w+)\n)?data: ")
@@ -148,23 +148,20 @@ class Follower:
 class Faults:
     """What happens meanwhile, in turn; each also cuts off every `kubectl logs` once."""
 
-    def __init__(self, place: Place, watchers: list[Watcher], followers: list[Follower]) -> None:
+    def __init__(self, place: Place, watchers: list[Watcher], followers: list[Follower], seconds: float) -> None:
+        """`seconds`: for how long lines are printed."""
         self.happened: list[tuple[float, str]] = []
         """When, and what."""
         self._place = place
         self._watchers = watchers
         self._followers = followers
+        self._seconds = seconds
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
         """Lets faults happen for as long as lines are printed."""
-        end = time.monotonic() + SECONDS
-        faults: tuple[Callable[[], None], ...] = (
-            self._cut_clients,
-            self._cut_follows,
-            self._kill_one_gateway,
-            self._kill_every_gateway,
-        )
+        end = time.monotonic() + self._seconds
+        faults: tuple[Callable[[], None], ...] = (self._cut_clients, self._cut_follows, self._kill_one_gateway)
         for fault in itertools.cycle(faults):
             if time.monotonic() + FAULT_SECONDS > end:
                 return
@@ -195,39 +192,62 @@ class Faults:
         names = self._place.kubectl("get", "pods", *GATEWAYS, "--sort-by=.metadata.creationTimestamp", "-o", "name")
         self._place.kubectl("delete", names.split()[0], *KILL)
 
-    def _kill_every_gateway(self) -> None:
-        self._place.kubectl("delete", "pods", *GATEWAYS, *KILL)
-
 
 async def measure(place: Place, lines: int) -> tuple[list[Row], Any]:
     """The rows, and what has happened."""
-    each = lines // PODS
+    each, seconds = lines // PODS, lines / RATE
     await asyncio.to_thread(place.scale, REPLICAS)
     jobs = [f"audited-{number}" for number in range(PODS)]
     for job in jobs:
-        await asyncio.to_thread(place.talk, job, lines=each, rate=each / SECONDS, size=SIZE)
+        await asyncio.to_thread(place.talk, job, lines=each, rate=RATE / PODS, size=SIZE)
     watchers = [Watcher(place, job) for job in jobs]
     followers = [Follower(place, job, each + 1) for job in jobs]
-    faults = Faults(place, watchers, followers)
-    try:
-        async with asyncio.timeout(SECONDS + PATIENCE), asyncio.TaskGroup() as tasks:
-            for client in (*watchers, *followers, faults):
-                tasks.create_task(client.run())
-    except TimeoutError as error:
-        missing = [each + 1 - client.tally.came for client in (*watchers, *followers)]
-        raise ClusterError(f"The audit has not ended {PATIENCE:g} s after the last line; missing: {missing}") from error
-    ours, theirs = (total(client.tally.verdict(each + 1) for client in side) for side in (watchers, followers))
+    faults = Faults(place, watchers, followers, seconds)
+    await together(seconds + PATIENCE, each + 1, watchers, followers, faults)
+    late = [Watcher(place, job) for job in jobs]
+    reasons = [await asyncio.to_thread(archived, place, job) for job in jobs]
+    await asyncio.to_thread(place.kubectl, "delete", "pods", *(f"{job}-1" for job in jobs))
+    await together(PATIENCE, each + 1, late, [])
+    ours, theirs, again = (
+        total(each_.tally.verdict(each + 1) for each_ in side) for side in (watchers, followers, late)
+    )
     details = {
         "faults": faults.happened,
         "connections": [client.connections for client in (*watchers, *followers)],
-        "gaps": [watcher.gaps for watcher in watchers],
+        "gaps": [watcher.gaps for watcher in (*watchers, *late)],
+        "archived": reasons,
         "gateway": ours._asdict(),
         "kubectl": theirs._asdict(),
+        "replayed": again._asdict(),
     }
-    return rows(ours, theirs), details
+    return rows(ours, theirs, again), details
 
 
-def rows(ours: Verdict, theirs: Verdict) -> list[Row]:
+def archived(place: Place, job: str) -> str:
+    """The reason of a job's condition Archived, once it is there."""
+    place.stack.wait(NAMESPACE, f"agentjob/{job}", "condition=Archived", PATIENCE)
+    conditions = place.stack.get("agentjob", NAMESPACE, job)["status"]["conditions"]
+    return next(str(each["reason"]) for each in conditions if each["type"] == "Archived")
+
+
+async def together(
+    seconds: float, lines: int, watchers: list[Watcher], followers: list[Follower], faults: Faults | None = None
+) -> None:
+    """Lets all run to their ends.
+
+    Raises:
+        ClusterError: they have not ended after so many seconds.
+    """
+    try:
+        async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
+            for client in (*watchers, *followers, *([faults] if faults else [])):
+                tasks.create_task(client.run())
+    except TimeoutError as error:
+        missing = [lines - client.tally.came for client in (*watchers, *followers)]
+        raise ClusterError(f"The audit has not ended after {seconds:g} s; missing: {missing}") from error
+
+
+def rows(ours: Verdict, theirs: Verdict, again: Verdict) -> list[Row]:
     """The table's rows."""
     against = "`kubectl logs -f --since-time`"
 
@@ -241,4 +261,10 @@ def rows(ours: Verdict, theirs: Verdict) -> list[Row]:
         counted("lost", ours.lost, theirs.lost),
         counted("doubled", ours.doubled, theirs.doubled),
         counted("lost without a word", ours.silent, theirs.silent),
+        Measurement(
+            name=f"lost or doubled once the Pods are deleted, of {again.lines:,} lines",
+            values=(float(again.lost + again.doubled),),
+            unit="lines",
+            goal=0,
+        ),
     ]

@@ -1,7 +1,7 @@
 """Where the doors are measured: the chart in a namespace of its own, Pods that print, and a bare writer beside them.
 
 A job here is a real one, suspended when it is made, so that the operator starts no agent; the Pod that prints is made
-for it as the operator would, labels and owner included, and from then on operator and gateway take it for an agent.
+for it under the name that the operator would give it, and from then on operator and gateway take it for an agent.
 Everything is reached at the node's own address: the ports that kind publishes go through a process of Docker's that
 copies every byte, and has its own share of the machine.
 """
@@ -103,10 +103,12 @@ class Place:
         self.stack.apply(NAMESPACE, {**about, "spec": spec})
         uid = self.stack.get("agentjob", NAMESPACE, name)["metadata"]["uid"]
         owner = {**{k: about[k] for k in ("apiVersion", "kind")}, "name": name, "uid": uid, "controller": True}
-        labels = {names.LABEL_JOB: name, names.LABEL_ATTEMPT: "1"}
-        metadata = {"name": names.pod_name(name, 1), "labels": labels, "ownerReferences": [owner]}
-        words = (str(lines), str(rate), str(size))
+        pod, words = names.pod_name(name, 1), (str(lines), str(rate), str(size))
+        metadata = {"name": pod, "ownerReferences": [owner]}
         self.stack.apply(NAMESPACE, script_pod(metadata, self.stack.images["operator"], "printer", words))
+        # It finds its name taken, and then, by its labels, that the Pod is the job's.
+        self.kubectl("patch", "agentjob", name, "--type=merge", "-p", '{"spec": {"suspend": false}}')
+        self.kubectl("label", "pod", pod, f"{names.LABEL_JOB}={name}", f"{names.LABEL_ATTEMPT}=1")
         self.stack.wait(NAMESPACE, f"agentjob/{name}", "jsonpath={.status.phase}=Running", READY_SECONDS)
 
 
