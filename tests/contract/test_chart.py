@@ -68,6 +68,7 @@ def test_every_value_for_the_operator_reaches_it() -> None:
 VALUES = [field.path for field in tables.fields(chart.values_schema()) if "default" in field.schema]
 NEEDED: Object = {
     "metrics.serviceMonitor.enabled": True,
+    "metrics.prometheusRule.enabled": True,
     "model.apiKeySecret.name": "needed",
     "gateway.ingress.enabled": True,
     "gateway.httpRoute.enabled": True,
@@ -180,7 +181,7 @@ def test_rights_and_network_are_set_up_in_each_job_namespace_and_nowhere_else() 
             *((kind, "system", gateway) for kind in DOORS),
             *((kind, "system", f"{gateway}-peers") for kind in IN_EACH),
             *((kind, "system", f"{operator}-lease") for kind in IN_EACH),
-            ("PodDisruptionBudget", "system", operator),
+            *((kind, "system", operator) for kind in ("PodDisruptionBudget", "PrometheusRule")),
             ("Pod", "system", "release-agentjob-test"),
         ]
     )
@@ -304,7 +305,8 @@ def test_a_restricted_namespace_refuses_what_the_chart_does_not_ask_for(restrict
 def test_what_is_installed_is_what_the_api_server_knows(restricted: str, values: Object) -> None:
     """Under strict validation a misspelt field of any object is an error."""
     how = ("--server-side", "--dry-run=server", "--force-conflicts")
-    elsewhere = {"Pod", "ServiceMonitor", "HTTPRoute"}  # the first was checked above, of the others it knows nothing
+    # The first was checked above; of the others it knows nothing.
+    elsewhere = {"Pod", "ServiceMonitor", "PrometheusRule", "HTTPRoute"}
     for found in objects({**values, "jobNamespaces": [restricted]}):
         if found["kind"] not in elsewhere:
             moved = {**found, "metadata": {**found["metadata"], "namespace": restricted}}

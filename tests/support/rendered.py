@@ -79,7 +79,10 @@ EVERYTHING: Object = {
         "partSeconds": 2.5,
         "claim": {"existingClaim": "ours", "size": "1Ti", "storageClassName": "fast", "accessMode": "ReadWriteMany"},
     },
-    "metrics": {"serviceMonitor": {"enabled": True, "interval": "10s", "labels": {"release": "prometheus"}}},
+    "metrics": {
+        "serviceMonitor": {"enabled": True, "interval": "10s", "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+    },
     "crd": {"install": True},
 }
 
