@@ -23,6 +23,7 @@ _COLUMNS = (
     ("Cost", "string", ".status.costUSD", 0),
     ("Attempts", "integer", ".status.attemptCount", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Queue", "integer", ".status.queue.position", 1),
     ("Model", "string", ".spec.agent.model", 1),
     ("Pod", "string", ".status.podName", 1),
     ("Session", "string", ".status.session.id", 1),

@@ -8,6 +8,8 @@ class Phase(StrEnum):
 
     PENDING = "Pending"
     """Accepted, the agent not started: suspended, or its Pod waits for a node, an image or a reference."""
+    QUEUED = "Queued"
+    """Waits for room among the agents that work; `status.queue` says where it stands."""
     RUNNING = "Running"
     """The agent's container has started."""
     SUCCEEDED = "Succeeded"
@@ -22,9 +24,15 @@ class Phase(StrEnum):
         """Whether the job can never leave this phase."""
         return not ALLOWED[self]
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no agent works yet, and one may still."""
+        return self in {Phase.PENDING, Phase.QUEUED}
+
 
 ALLOWED: dict[Phase, frozenset[Phase]] = {
-    Phase.PENDING: frozenset({Phase.RUNNING, Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}),
+    Phase.PENDING: frozenset({Phase.QUEUED, Phase.RUNNING, Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}),
+    Phase.QUEUED: frozenset({Phase.PENDING, Phase.RUNNING, Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}),
     Phase.RUNNING: frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}),
     Phase.SUCCEEDED: frozenset(),
     Phase.FAILED: frozenset(),

@@ -199,6 +199,8 @@ class AgentJobSpec(Resource):
     """Seconds the job is kept after it ended."""
     ttl_seconds_after_failed: Annotated[int, Field(ge=0, le=3650 * DAY)] | None = None
     """The same for a job that failed or was cancelled; without it, ttlSecondsAfterFinished."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Which of the jobs that wait for room start first: those of the highest priority. It stops none that runs."""
     suspend: bool = False
     """Whether the job waits instead of starting. It does not stop an agent that has started."""
     cancel: bool = False
@@ -212,5 +214,5 @@ class AgentJobSpec(Resource):
     )
 
 
-MUTABLE = frozenset({"suspend", "cancel", "ttlSecondsAfterFinished", "ttlSecondsAfterFailed"})
+MUTABLE = frozenset({"suspend", "cancel", "priority", "ttlSecondsAfterFinished", "ttlSecondsAfterFailed"})
 """Fields of the spec that may change after creation. All others are immutable."""

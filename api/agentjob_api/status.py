@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -63,6 +63,11 @@ class Standing(StrEnum):
     """A Secret, ConfigMap or key that the job names does not exist. The job goes on when it appears."""
     POD_REFUSED = "PodRefused"
     """The API server did not take the Pod: a quota, an admission rule, or a Pod of that name. It is tried again."""
+    INSTALLATION_FULL = "InstallationFull"
+    """As many jobs of the installation run as may: `limits.running` of the chart."""
+    NAMESPACE_FULL = "NamespaceFull"
+    """As many jobs of the namespace run, or are before it in the queue, as may run there: `limits.namespaces` or
+    `limits.runningPerNamespace` of the chart."""
 
 
 class ConditionStatus(StrEnum):
@@ -179,6 +184,16 @@ class SessionStatus(Resource):
     """As Claude Code names it."""
 
 
+class QueueStatus(Resource):
+    """Where a job stands among those that wait for room."""
+
+    position: Annotated[int, Field(ge=1, le=2**53 - 1, json_schema_extra={"format": "int64"})]
+    """1 is the next to start, over the installation. It is written anew once it is half or twice of what is here, at
+    the latest five minutes later."""
+    reason: Literal[Standing.INSTALLATION_FULL, Standing.NAMESPACE_FULL]
+    """Which limit it waits for."""
+
+
 class AgentJobStatus(Resource):
     """What became of a job."""
 
@@ -192,6 +207,8 @@ class AgentJobStatus(Resource):
     """When the job ended."""
     pod_name: str | None = None
     """The Pod of the latest attempt."""
+    queue: QueueStatus | None = None
+    """Where the job stands in the queue, while it waits there."""
     conditions: Annotated[
         list[Condition],
         Field(

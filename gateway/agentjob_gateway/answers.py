@@ -11,6 +11,7 @@ Object = dict[str, Any]
 
 WORDS: Final[Mapping[Phase, str]] = {
     Phase.PENDING: "pending",
+    Phase.QUEUED: "pending",
     Phase.RUNNING: "in_progress",
     Phase.SUCCEEDED: "completed",
     Phase.FAILED: "failed",

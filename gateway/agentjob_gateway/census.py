@@ -4,7 +4,6 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from agentjob_api import names
-from agentjob_api.phases import Phase
 from agentjob_gateway import answers
 
 Object = dict[str, Any]
@@ -33,7 +32,7 @@ class Census:
         if (before := self._known.pop(uid, None)) is not None:
             self._count(before, -1)
         if not (is_gone or phase.is_final):
-            found = Entry(job["metadata"]["namespace"], owner(job), phase is Phase.PENDING)
+            found = Entry(job["metadata"]["namespace"], owner(job), phase.is_waiting)
             self._known[uid] = found
             self._count(found, 1)
 

@@ -16,7 +16,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from agentjob_api import names
-from agentjob_api.phases import Phase
 from agentjob_api.status import Archival, ConditionStatus, ConditionType
 from agentjob_gateway import answers
 from agentjob_gateway.archive import Archive
@@ -98,7 +97,7 @@ class Keeper:
     def _is_wanted(self, job: Object) -> bool:
         """Whether there may be lines of a job that were not read."""
         match answers.phase(job):
-            case Phase.PENDING:
+            case phase if phase.is_waiting:
                 return False
             case phase if self.archive is None and phase.is_final:
                 uid: str = job["metadata"]["uid"]

@@ -2,7 +2,7 @@
 
 job gone            delete its Pods
 job finished        delete its Pods, then the job, each after its time to live
-no attempt yet      cancelled, suspended, refused, or: create the Pod
+no attempt yet      cancelled, suspended, refused, to wait for room, or: create the Pod
 an attempt          ended: the job has finished; else stop it, or say where it stands
 """
 
@@ -29,6 +29,11 @@ from agentjob_operator.world import (
     StopPod,
     World,
 )
+
+_FULL: dict[Standing, str] = {
+    Standing.INSTALLATION_FULL: "As many jobs of this installation run as may; status.queue says whose turn it is.",
+    Standing.NAMESPACE_FULL: "As many jobs of this namespace run as may; status.queue says whose turn it is.",
+}
 
 
 def decide(world: World) -> Decision:
@@ -83,8 +88,10 @@ def before_an_attempt(world: World, job: AgentJob) -> Decision:
         return _write(job, status.waiting(world, job, summary))
     if world.pods:
         return _make_way(world, job)
-    if world.refusal is not None:
+    if rules.is_refused(world.refusal, world.now):
         return _refused(world, job)
+    if not world.queue.has_room:
+        return _wait_for_room(world, job)
     was_suspended = find(job.status.conditions, ConditionType.SUSPENDED) is not None
     next_status = _starting(world, job) if was_suspended else job.status
     return _write(job, next_status, actions=(CreatePod(_attempt(job)),))
@@ -99,13 +106,15 @@ def during_an_attempt(world: World, job: AgentJob, pod: PodView) -> Decision:
         return _cancel(world, job, pod, look_again)
     if isinstance(pod.agent, Running):
         return _write(job, status.running(world, job, pod), look_again=look_again)
-    if pod.has_ended or job.status.phase is not Phase.PENDING:
+    if pod.has_ended or not job.status.phase.is_waiting:
         return Decision(look_again=look_again)
     if (stall := rules.stall(pod, job.status, world.now)) is not None:
         summary = Summary(Phase.PENDING, stall.reason, stall.message, stalled=True)
         return _write(job, status.waiting(world, job, summary, pod), look_again=look_again)
     # A Pod that starts as it should is not worth a write: the next one says Running.
-    to_take_back = find(job.status.conditions, ConditionType.STALLED) is not None
+    # Unless that takes its time, and the last one is no longer true.
+    has_left_queue = job.status.queue is not None and world.now >= pod.created + rules.STALLED_AFTER
+    to_take_back = has_left_queue or find(job.status.conditions, ConditionType.STALLED) is not None
     return _write(job, _starting(world, job, pod) if to_take_back else job.status, look_again=look_again)
 
 
@@ -138,14 +147,25 @@ def _make_way(world: World, job: AgentJob) -> Decision:
     return _write(job, status.waiting(world, job, summary))
 
 
+def _wait_for_room(world: World, job: AgentJob) -> Decision:
+    """As many run as may."""
+    if world.queue.place is None:  # a slot was given back at this moment, and the key comes again
+        return Decision()
+    place = rules.shown_place(job.status.queue, world.queue.place)
+    summary = Summary(Phase.QUEUED, place.reason, _FULL[place.reason])
+    return _write(
+        job,
+        status.queued(world, job, summary, place),
+        look_again=world.now + rules.place_look(world.queue.place.position),
+    )
+
+
 def _refused(world: World, job: AgentJob) -> Decision:
     """The API server did not take the Pod."""
     assert world.refusal is not None
     if world.refusal.for_good:
         return _write(job, status.lost(world, job, Reason.INVALID_SPEC, world.refusal.message))
     again = world.refusal.at + rules.TRY_AGAIN_AFTER
-    if again <= world.now:
-        return Decision(actions=(CreatePod(_attempt(job)),))
     summary = Summary(Phase.PENDING, Standing.POD_REFUSED, world.refusal.message, stalled=True)
     return _write(job, status.waiting(world, job, summary), look_again=again)
 

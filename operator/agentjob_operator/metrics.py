@@ -1,7 +1,8 @@
 """What the operator counts. No label carries a job's name: their number would have no bound."""
 
 from collections import Counter as Count
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
@@ -11,6 +12,7 @@ from prometheus_client.registry import Collector
 from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
 from agentjob_api.status import AgentJobStatus, AttemptStatus, Usage
+from agentjob_operator.slots import Queue
 
 _PENDING_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600)
 _RUNNING_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21600, 86400)
@@ -30,6 +32,46 @@ class JobsByPhase(Collector):
         for (namespace, phase), number in sorted(found.items()):
             family.add_metric([namespace, phase], number)
         yield family
+
+
+class QueueByNamespace(Collector):
+    """Says how each namespace stands with its limits when it is asked."""
+
+    def __init__(
+        self, queue: Queue, namespaces: Iterable[str], acts: Callable[[], bool], clock: Callable[[], datetime]
+    ) -> None:
+        self._queue = queue
+        self._namespaces = sorted(namespaces)
+        self._acts = acts
+        self._clock = clock
+
+    def collect(self) -> Iterator[Metric]:
+        """Four gauges by namespace; without samples from an operator that does not act."""
+        waiting = GaugeMetricFamily("agentjob_queued_jobs", "Jobs that wait for room.", labels=["namespace"])
+        oldest = GaugeMetricFamily(
+            "agentjob_queued_oldest_seconds",
+            "Seconds since the creation of the oldest job that waits for room, 0 where none does.",
+            labels=["namespace"],
+        )
+        taken = GaugeMetricFamily("agentjob_slots_taken", "Jobs that run or start.", labels=["namespace"])
+        limit = GaugeMetricFamily(
+            "agentjob_slots",
+            'Jobs that may run at the same time, where there is a limit; of namespace "" for all together.',
+            labels=["namespace"],
+        )
+        for namespace in self._namespaces if self._acts() else ():
+            tally = self._queue.tally(namespace)
+            waiting.add_metric([namespace], tally.waiting)
+            oldest.add_metric([namespace], (self._clock() - tally.oldest).total_seconds() if tally.oldest else 0.0)
+            taken.add_metric([namespace], tally.taken)
+            self._add(limit, namespace, self._queue.limits.of(namespace))
+        self._add(limit, "", self._queue.limits.running if self._acts() else None)
+        yield from (waiting, oldest, taken, limit)
+
+    @staticmethod
+    def _add(family: GaugeMetricFamily, namespace: str, limit: int | None) -> None:
+        if limit is not None:
+            family.add_metric([namespace], limit)
 
 
 class Metrics:

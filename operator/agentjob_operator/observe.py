@@ -4,22 +4,19 @@ from datetime import datetime
 
 from agentjob_api.names import Key
 from agentjob_operator.store import Store
-from agentjob_operator.world import Keeping, World
+from agentjob_operator.world import Keeping, QueueView, World
 
 
-def observe(store: Store, key: Key, keeping: Keeping, now: datetime) -> World:
-    """The world of one job."""
-    job = store.jobs.get(key)
+def observe(store: Store, key: Key, keeping: Keeping, queue: QueueView, now: datetime) -> World:
+    """The world of one job. `queue`: how it stands with the limits at this moment."""
     pods = store.pods(key)
-    refusal = store.refusals.get(key)
-    if refusal is not None and (job is None or refusal.job != job.metadata.uid):
-        refusal = None
     return World(
         key=key,
-        job=job,
+        job=store.jobs.get(key),
         pods=pods,
-        refusal=refusal,
+        refusal=store.refusal(key),
         read={pod.uid: store.read[pod.uid] for pod in pods if pod.uid in store.read},
         keeping=keeping,
+        queue=queue,
         now=now.replace(microsecond=0),
     )

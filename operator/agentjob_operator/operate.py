@@ -14,11 +14,13 @@ from agentjob_kube.connect import Connection, Observer
 from agentjob_kube.wire import HttpTransport
 from agentjob_operator import handlers
 from agentjob_operator.act import Actor
+from agentjob_operator.admission import Admission
 from agentjob_operator.leader import Alone, Candidate, Fenced, Leadership
 from agentjob_operator.lease import Terms
-from agentjob_operator.metrics import Metrics
+from agentjob_operator.metrics import Metrics, QueueByNamespace
 from agentjob_operator.reconcile import Reconciler
 from agentjob_operator.settings import Settings
+from agentjob_operator.slots import Queue
 from agentjob_operator.store import Store
 from agentjob_operator.watch import Watcher
 from agentjob_operator.work import Alarms, WorkQueue
@@ -45,9 +47,11 @@ async def operate(
     """
     parts.listen(stopped)
     store, queue = Store(), WorkQueue()
+    admission = Admission(store=store, queue=Queue(settings.limits), work=queue, clock=now)
     alarms = Alarms(queue.add, now)
     acting = asyncio.Event()
     metrics = Metrics(lambda: store.jobs if acting.is_set() else {}, lambda: len(queue), acting.is_set)
+    metrics.registry.register(QueueByNamespace(admission.queue, settings.namespaces, acting.is_set, now))
     connection = await connect(metrics.request)
     async with connection.session() as session:
         transport = HttpTransport(session, connection.server)
@@ -60,6 +64,7 @@ async def operate(
             store=store,
             queue=queue,
             alarms=alarms,
+            admission=admission,
             act=actor.act,
             metrics=metrics,
             keeping=Keeping(pod_ttl=timedelta(seconds=settings.pod_ttl_seconds), archives=settings.archives),
@@ -93,11 +98,12 @@ async def _act(leadership: Leadership, watcher: Watcher, reconciler: Reconciler,
     """Looks at jobs for ever, once nobody else does and everything is known.
 
     A Pod whose job is not known yet is no orphan; and a job may stand otherwise since the one that acted before has
-    written, whose Pods are gone by now.
+    written, whose Pods are gone by now. No slot is given away before it is known who has one.
     """
     await leadership.acquired.wait()
     await watcher.synced.wait()
     await watcher.listed_after(leadership.since)
+    reconciler.admission.open()
     async with asyncio.TaskGroup() as tasks:
         for _ in range(workers):
             tasks.create_task(reconciler.work())

@@ -10,6 +10,7 @@ from typing import Final
 from agentjob_api.names import Key
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.errors import ApiError
+from agentjob_operator.admission import Admission
 from agentjob_operator.decide import decide
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.observe import observe
@@ -29,6 +30,7 @@ class Reconciler:
     store: Store
     queue: WorkQueue
     alarms: Alarms
+    admission: Admission
     act: Callable[[World, Decision], Awaitable[None]]
     metrics: Metrics
     keeping: Keeping
@@ -55,12 +57,13 @@ class Reconciler:
 
     async def look(self, key: Key) -> None:
         """One look at a job."""
-        world = observe(self.store, key, self.keeping, self.clock())
+        world = observe(self.store, key, self.keeping, self.admission.look(key), self.clock())
         decision = decide(world)
         self.alarms.set(key, decision.look_again)
-        if decision.status is not None or decision.actions:
-            await self.act(world, decision)
-            self.queue.add(key)
+        with self.admission.acting(key, decision):
+            if decision.status is not None or decision.actions:
+                await self.act(world, decision)
+                self.queue.add(key)
 
     def _failed(self, key: Key, error: Exception, at_least: float) -> None:
         self._failures[key] = failures = self._failures.get(key, 0) + 1

@@ -1,16 +1,16 @@
 """The small rules that decisions are made of: what a Pod waits for, and when to look at it again."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from agentjob_api.job import AgentJob
 from agentjob_api.phases import Phase
 from agentjob_api.reasons import Reason
-from agentjob_api.status import AgentJobStatus, ConditionType, Standing
+from agentjob_api.status import AgentJobStatus, ConditionType, QueueStatus, Standing
 from agentjob_operator.conditions import find
 from agentjob_operator.pod import PodView, Terminated, Waiting
-from agentjob_operator.world import Keeping
+from agentjob_operator.world import Keeping, Refusal
 
 GRACE: Final = timedelta(seconds=30)
 """From SIGTERM to SIGKILL: the Pod's terminationGracePeriodSeconds."""
@@ -30,6 +30,13 @@ ARCHIVED_WITHIN: Final = timedelta(hours=1)
 the archive, and it must not fill the cluster with Pods."""
 TRY_AGAIN_AFTER: Final = timedelta(seconds=30)
 """From a refusal of the API server until the Pod is tried again."""
+PLACES_A_SECOND: Final = 10.0
+SOONEST_LOOK: Final = timedelta(seconds=10)
+LATEST_LOOK: Final = timedelta(minutes=5)
+"""How often a job looks where it stands in the queue: one tenth of a second for each place, within these bounds. Ten
+thousand jobs that wait look, and therefore write, at most about 70 times a second together."""
+FAR_OFF: Final = 2
+"""By what factor a place that was written must differ from the true one to be written anew."""
 
 
 class Stall(NamedTuple):
@@ -112,6 +119,39 @@ def moments(pod: PodView, job: AgentJob) -> Iterator[datetime]:
     if isinstance(pod.agent, Terminated):
         yield pod.agent.finished + SETTLED_AFTER
         yield pod.agent.finished + READ_WITHIN
+
+
+def wants_to_start(job: AgentJob, pods: Collection[PodView]) -> bool:
+    """Whether a job would get a Pod now if there is room. `pods`: all of its name, also those of an earlier job."""
+    if job.status.phase.is_final or job.metadata.deletion_timestamp is not None:
+        return False
+    if job.spec.cancel or job.spec.suspend:
+        return False
+    return job.status.start_time is None and not pods
+
+
+def takes_a_slot(job: AgentJob | None, pods: Iterable[PodView]) -> bool:
+    """Whether an agent works for a job, or is about to. One whose job was deleted works on until its Pod is stopped."""
+    own = (pod for pod in pods if job is None or not job.status.phase.is_final or pod.owner != job.metadata.uid)
+    return any(not pod.has_ended for pod in own)
+
+
+def is_refused(refusal: Refusal | None, now: datetime) -> bool:
+    """Whether the API server has said no to a job's Pod, and is not to be asked again yet."""
+    return refusal is not None and (refusal.for_good or now < refusal.at + TRY_AGAIN_AFTER)
+
+
+def shown_place(shown: QueueStatus | None, true: QueueStatus) -> QueueStatus:
+    """What is written of a job's place: what was written before, as long as that is not far off."""
+    if shown is None or shown.reason != true.reason:
+        return true
+    is_near = true.position < shown.position * FAR_OFF and shown.position < true.position * FAR_OFF
+    return shown if is_near else true
+
+
+def place_look(position: int) -> timedelta:
+    """How long until a job looks again where it stands."""
+    return min(max(timedelta(seconds=position / PLACES_A_SECOND), SOONEST_LOOK), LATEST_LOOK)
 
 
 def pod_time_to_live(job: AgentJob, keeping: Keeping) -> timedelta:

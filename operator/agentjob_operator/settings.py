@@ -3,7 +3,7 @@
 import os
 import socket
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -45,6 +45,42 @@ class RunnerSettings(Section):
     """Environment of every agent; a variable of the same name in a job wins."""
 
 
+Slots = Annotated[int, Field(ge=0, le=1_000_000)]
+"""Jobs that may run at the same time; of 0, none starts."""
+
+
+class NamespaceLimits(Section):
+    """What one namespace may take of the installation."""
+
+    running: Slots | None = None
+    """Its jobs that run at the same time; without it, what any namespace may have."""
+    weight: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """Its part where several want more than there is: twice the weight, twice the jobs."""
+
+
+class LimitsSettings(Section):
+    """How many jobs run at the same time; the others wait."""
+
+    running: Slots | None = None
+    """Over all namespaces; without it, any number."""
+    running_per_namespace: Slots | None = None
+    """In each namespace that has no limit of its own; without it, any number."""
+    namespaces: dict[ObjectName, NamespaceLimits] = {}
+    """What is not as by default, by namespace."""
+
+    def of(self, namespace: str) -> int | None:
+        """How many jobs of a namespace may run; None for any number."""
+        own = self.namespaces.get(namespace, _USUAL).running
+        return self.running_per_namespace if own is None else own
+
+    def weight(self, namespace: str) -> int:
+        """What a namespace's share is in proportion to."""
+        return self.namespaces.get(namespace, _USUAL).weight
+
+
+_USUAL: Final = NamespaceLimits()
+
+
 class LeaseSettings(Section):
     """The Lease by which several operators agree on the one that acts."""
 
@@ -64,6 +100,8 @@ class Settings(ServerSettings):
     """Namespaces whose AgentJobs are served."""
     runner: RunnerSettings
     """The runner Pods."""
+    limits: LimitsSettings = LimitsSettings()
+    """How many jobs run at the same time."""
     pod_ttl_seconds: Annotated[int, Field(alias="podTTLSeconds", ge=0)] = 600
     """Seconds a finished Pod is kept, and its log with it."""
     archives: bool = False

@@ -14,6 +14,7 @@ from agentjob_api.status import (
     AgentJobStatus,
     AttemptStatus,
     Failure,
+    QueueStatus,
     Result,
     SessionStatus,
     Standing,
@@ -32,6 +33,11 @@ def waiting(world: World, job: AgentJob, summary: Summary, pod: PodView | None =
     """The status of a job whose agent has not started."""
     changes = _attempt(job.status, AttemptStatus(number=pod.attempt, pod=pod.name)) if pod else {}
     return _status(world, job, summary, changes)
+
+
+def queued(world: World, job: AgentJob, summary: Summary, place: QueueStatus) -> AgentJobStatus:
+    """The status of a job that waits for room."""
+    return _status(world, job, summary, {"queue": place})
 
 
 def running(world: World, job: AgentJob, pod: PodView) -> AgentJobStatus:
@@ -95,6 +101,7 @@ def _status(world: World, job: AgentJob, summary: Summary, changes: dict[str, An
     generation = job.metadata.generation
     return job.status.model_copy(
         update={
+            "queue": None,
             **changes,
             "phase": summary.phase,
             "observed_generation": generation,

@@ -4,7 +4,7 @@ Anything here may be late, nothing may go back: an object never replaces a newer
 not return with an answer that was on its way. resourceVersions are compared as numbers, as Kubernetes lets its clients.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -28,6 +28,8 @@ class Store:
     """Jobs by key, Pods by the key of their job and by uid."""
 
     jobs: dict[Key, AgentJob] = field(default_factory=dict)
+    changed: Callable[[Key], None] = lambda _: None
+    """Called with the key of a job that is not as it was, or whose Pods are not."""
     refusals: dict[Key, Refusal] = field(default_factory=dict)
     read: dict[str, Outcome | None] = field(default_factory=dict)
     """Outcomes from logs, by the Pod's uid."""
@@ -46,6 +48,7 @@ class Store:
         if job.metadata.uid in self._gone or (known is not None and version(known) >= version(job)):
             return False
         self.jobs[job.key] = job
+        self.changed(job.key)
         return True
 
     def drop_job(self, key: Key, uid: str) -> None:
@@ -54,6 +57,7 @@ class Store:
         if (known := self.jobs.get(key)) is not None and known.metadata.uid == uid:
             del self.jobs[key]
             self.refusals.pop(key, None)
+            self.changed(key)
 
     def replace_jobs(self, namespace: str, jobs: Iterable[AgentJob], present: set[Key], at: int) -> set[Key]:
         """Takes a LIST of all jobs in a namespace; the keys for which it brought news.
@@ -66,6 +70,11 @@ class Store:
                 self.drop_job(key, known.metadata.uid)
                 changed.add(key)
         return changed
+
+    def refusal(self, key: Key) -> Refusal | None:
+        """What the API server said last to the Pod of the job that has this key now."""
+        job, found = self.jobs.get(key), self.refusals.get(key)
+        return found if found is not None and job is not None and found.job == job.metadata.uid else None
 
     def pods(self, key: Key) -> tuple[PodView, ...]:
         """The Pods that AgentJobs of this name control."""
@@ -80,6 +89,7 @@ class Store:
         if known is not None and known.version >= pod.version:
             return None
         self._pods[key][pod.uid] = pod
+        self.changed(key)
         return key
 
     def drop_pod(self, pod: PodView) -> Key:
@@ -91,6 +101,7 @@ class Store:
         pods.pop(pod.uid, None)
         if not pods:
             self._pods.pop(key, None)
+        self.changed(key)
         return key
 
     def replace_pods(self, namespace: str, pods: Iterable[PodView], at: int) -> set[Key]:

@@ -15,7 +15,7 @@ from agentjob_kube.errors import ApiError
 from agentjob_kube.listwatch import Changed, ListWatch, Removed, Replaced, Selection
 from agentjob_kube.resources import AGENT_JOBS, PODS
 from agentjob_operator.jobs import parse
-from agentjob_operator.pod import view
+from agentjob_operator.pod import PodView, view
 from agentjob_operator.store import Store
 from agentjob_operator.work import WorkQueue
 
@@ -37,11 +37,14 @@ class Watcher:
     _nudge: asyncio.Event = field(default_factory=asyncio.Event)
     _jobs_of: dict[str, float] = field(default_factory=dict)
     """When the last LIST of a namespace's jobs that has come was begun, by `time.monotonic`."""
+    _pods_of: dict[str, float] = field(default_factory=dict)
+    """The same of its Pods."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a LIST of jobs has come."""
 
     async def pods(self, namespace: str) -> None:
         """Follows the Pods of a namespace for ever."""
+        self._pods_of[namespace] = time.monotonic()
         selection = Selection(PODS, namespace, names.LABEL_JOB)
         async with aclosing(ListWatch(self.client, selection, view).deltas()) as deltas:
             async for delta in deltas:
@@ -77,12 +80,37 @@ class Watcher:
         nudge.set()
 
     async def listed_after(self, moment: float) -> None:
-        """Returns once all jobs are known as they stood at a moment of `time.monotonic` or later."""
+        """Returns once all jobs and Pods are known as they stood at a moment of `time.monotonic` or later."""
         if self._are_older(moment):
             self.list_now()
         while self._are_older(moment):
             self._news.clear()
             await self._news.wait()
+        for namespace in self.namespaces:
+            await self._pods_after(namespace, moment)
+
+    async def _pods_after(self, namespace: str, moment: float) -> None:
+        """The watch of Pods tells in its own time of one that was made before that moment."""
+        failures = 0
+        while self._pods_of.get(namespace, float("-inf")) < moment:
+            try:
+                await self._list_pods(namespace)
+            except ApiError as error:
+                failures += 1
+                delay = RELIST.delay(failures, error.retry_after)
+                log.warning("Listing Pods in %s: %s; again in %.1f s", namespace, error, delay)
+                await asyncio.sleep(delay)
+
+    async def _list_pods(self, namespace: str) -> None:
+        began = time.monotonic()
+        pods: list[PodView] = []
+        version = "0"
+        async with aclosing(self.client.pages(PODS, namespace, names.LABEL_JOB)) as pages:
+            async for page in pages:
+                pods.extend(view(body) for body in page.items)
+                version = page.version
+        self._add(self.store.replace_pods(namespace, pods, int(version)))
+        self._pods_of[namespace] = began
 
     def _are_older(self, moment: float) -> bool:
         return any(self._jobs_of.get(namespace, float("-inf")) < moment for namespace in self.namespaces)

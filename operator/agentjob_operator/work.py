@@ -20,30 +20,32 @@ class WorkQueue:
     """
 
     def __init__(self) -> None:
+        self._first: deque[Key] = deque()
         self._waiting: deque[Key] = deque()
         self._queued: set[Key] = set()
+        """Keys that wait. One that is not here any more may still be in one of the two above, and is passed over."""
         self._held: set[Key] = set()
-        self._again: set[Key] = set()
+        self._again: dict[Key, bool] = {}
+        """Keys that came up while they were held, and whether they are to come first."""
         self._news = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._queued)
 
-    def add(self, key: Key) -> None:
-        """Asks for a look at a job."""
+    def add(self, key: Key, *, first: bool = False) -> None:
+        """Asks for a look at a job; `first`: before all that were not asked for in this way."""
         if key in self._held:
-            self._again.add(key)
-        elif key not in self._queued:
+            self._again[key] = first or self._again.get(key, False)
+        elif first or key not in self._queued:
             self._queued.add(key)
-            self._waiting.append(key)
+            (self._first if first else self._waiting).append(key)
             self._news.set()
 
     async def take(self) -> Key:
         """The next key, which the caller holds until `done`."""
-        while not self._waiting:
+        while (key := self._next()) is None:
             self._news.clear()
             await self._news.wait()
-        key = self._waiting.popleft()
         self._queued.remove(key)
         self._held.add(key)
         return key
@@ -51,9 +53,15 @@ class WorkQueue:
     def done(self, key: Key) -> None:
         """Gives a key back."""
         self._held.remove(key)
-        if key in self._again:
-            self._again.remove(key)
-            self.add(key)
+        if (first := self._again.pop(key, None)) is not None:
+            self.add(key, first=first)
+
+    def _next(self) -> Key | None:
+        for keys in (self._first, self._waiting):
+            while keys:
+                if (key := keys.popleft()) in self._queued:
+                    return key
+        return None
 
 
 class Alarms:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
 from agentjob_api.outcome import Outcome
-from agentjob_api.status import AgentJobStatus
+from agentjob_api.status import AgentJobStatus, QueueStatus
 from agentjob_operator.pod import PodView
 
 
@@ -33,6 +33,16 @@ class Keeping:
     """Whether logs are archived, so that it is to wait for that."""
 
 
+@dataclass(frozen=True)
+class QueueView:
+    """Whether a job may start, as the limits have it."""
+
+    has_room: bool
+    """Whether a slot is the job's. It is taken already: nobody else gets it before this job was decided on."""
+    place: QueueStatus | None = None
+    """Where it stands in the queue; None where it does not wait there."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class World:
     """One job as it was observed at one moment."""
@@ -47,6 +57,7 @@ class World:
     read: Mapping[str, Outcome | None] = field(default_factory=dict)
     """By Pod's uid: the outcome from its log, for Pods whose log was read; None when it held none."""
     keeping: Keeping
+    queue: QueueView
     now: datetime
     """In UTC and whole seconds, as all times in Kubernetes."""
 

@@ -41,6 +41,7 @@ def test_the_operator_understands_the_default_configuration() -> None:
     assert found.namespaces == ["system"]
     assert found.lease == LeaseSettings(namespace="system", name="release-agentjob", seconds=15)
     assert found.runner.image == "agentjob-runner:0.1.0"
+    assert (found.limits.running, found.limits.of("system"), found.limits.weight("system")) == (100, None, 1)
     assert found.runner.model_api_key_secret is None
     assert found.runner.model_base_url is None
 
@@ -50,6 +51,8 @@ def test_every_value_for_the_operator_reaches_it() -> None:
     assert found.namespaces == ["team-a", "team-b"]
     assert (found.pod_ttl_seconds, found.workers, found.log_level) == (2_592_000, 4, LogLevel.DEBUG)
     assert found.archives
+    limits = found.limits
+    assert (limits.running, limits.of("team-a"), limits.of("team-b"), limits.weight("team-b")) == (30, 10, 20, 3)
     assert found.lease is not None
     assert found.lease.seconds == 30
     runner = found.runner
@@ -108,6 +111,13 @@ def test_a_value_does_something(path: str) -> None:
         pytest.param("model.baseURL", "proxy:80", "at '/model/baseURL': 'proxy:80' does not match", id="no URL"),
         pytest.param("workers", 0, "at '/workers': minimum: got 0, want 1", id="too few workers"),
         pytest.param("workers", "3", "at '/workers': got string, want integer", id="a number as text"),
+        pytest.param("limits.running", -1, "at '/limits/running': minimum: got -1, want 0", id="less than no jobs"),
+        pytest.param(
+            "limits.namespaces",
+            {"team-x": {"weight": 2}},
+            "limits.namespaces.team-x: no job namespace; there are: system",
+            id="a limit of a namespace that is not served",
+        ),
         pytest.param("podTTLSeconds", -1, "at '/podTTLSeconds': minimum: got -1, want 0", id="a negative time"),
         pytest.param("logLevel", "loud", "at '/logLevel': value must be one of 'debug'", id="no such level"),
         pytest.param("jobNamespaces", "a", "at '/jobNamespaces': got string, want array", id="a word for a list"),

@@ -29,6 +29,7 @@ EVERYTHING: Object = {
         ],
         "networkPolicy": {"egress": [{"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}]}]},
     },
+    "limits": {"running": 30, "runningPerNamespace": 10, "namespaces": {"team-b": {"running": 20, "weight": 3}}},
     "podTTLSeconds": 2_592_000,
     "workers": 4,
     "logLevel": "debug",

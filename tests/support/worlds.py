@@ -10,7 +10,7 @@ from agentjob_api.names import Key
 from agentjob_api.outcome import Outcome
 from agentjob_api.reasons import Reason
 from agentjob_operator.pod import PodView, Running, Terminated
-from agentjob_operator.world import Keeping, Refusal, World
+from agentjob_operator.world import Keeping, QueueView, Refusal, World
 
 T0 = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 """When the job and its Pod were created."""
@@ -19,6 +19,7 @@ UID = "job-uid"
 POD_TTL = timedelta(minutes=10)
 KEEPING = Keeping(pod_ttl=POD_TTL, archives=False)
 ARCHIVING = Keeping(pod_ttl=POD_TTL, archives=True)
+ROOM = QueueView(has_room=True)
 
 
 def at(seconds: float) -> datetime:
@@ -80,7 +81,7 @@ def terminated(outcome: Outcome | None = None, *, code: int = 0, end: float = 61
 
 def world(job: AgentJob | None, *pods: PodView, now: datetime | None = None, **fields: Any) -> World:
     """What is observed; by default two seconds after T0."""
-    return World(key=KEY, job=job, pods=pods, now=now or at(2), **{"keeping": KEEPING, **fields})
+    return World(key=KEY, job=job, pods=pods, now=now or at(2), **{"keeping": KEEPING, "queue": ROOM, **fields})
 
 
 def refusal(message: str = "exceeded quota", *, for_good: bool = False, when: float = 2) -> Refusal:

@@ -27,6 +27,7 @@ def job(name: str, phase: Phase, version: int = 1, who: str | None = "key:ci") -
         pytest.param([], 0, 0, id="nothing was heard of"),
         pytest.param([Phase.PENDING], 1, 1, id="it waits"),
         pytest.param([Phase.PENDING, Phase.PENDING], 1, 1, id="it is told again"),
+        pytest.param([Phase.PENDING, Phase.QUEUED], 1, 1, id="it waits for room"),
         pytest.param([Phase.PENDING, Phase.RUNNING], 0, 1, id="it runs"),
         pytest.param([Phase.PENDING, Phase.RUNNING, Phase.SUCCEEDED], 0, 0, id="it has ended"),
         pytest.param([Phase.CANCELLED], 0, 0, id="it had ended before it was heard of"),
@@ -73,6 +74,6 @@ def test_it_is_what_a_look_at_the_cache_gives(steps: list[tuple[str, str, Phase,
         getattr(cache, step)(found)
     there = list(cache.of("agents"))
     open_ = [each for each in there if not answers.phase(each).is_final]
-    assert census.waiting("agents") == sum(answers.phase(each) is Phase.PENDING for each in there)
+    assert census.waiting("agents") == sum(answers.phase(each).is_waiting for each in there)
     assert census.owned("agents", "x") == sum(owner(each) == "x" for each in open_)
     assert len(census._known) == len(open_)

@@ -1,12 +1,14 @@
 """What is done about a job, for every way it may be found."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from agentjob_api.phases import ALLOWED, Phase
 from agentjob_api.reasons import Reason
-from agentjob_api.status import ConditionType
+from agentjob_api.status import ConditionType, QueueStatus
+from agentjob_operator import rules
 from agentjob_operator.decide import decide
 from agentjob_operator.pod import Note, PodView, Waiting
 from agentjob_operator.rules import STALLED_AFTER
@@ -17,12 +19,13 @@ from agentjob_operator.world import (
     DeleteJob,
     DeleteOrphan,
     DeletePod,
+    QueueView,
     ReadOutcome,
     RecordEvent,
     StopPod,
     World,
 )
-from worlds import ARCHIVING, RUNNING, at, job, pod, refusal, running, stalled, terminated, told, world
+from worlds import ARCHIVING, ROOM, RUNNING, at, job, pod, refusal, running, stalled, terminated, told, world
 
 ENDED = pod(agent=terminated(told()), phase="Succeeded")
 DONE: dict[str, Any] = {**RUNNING, "phase": "Succeeded", "completionTime": at(61), "conditions": []}
@@ -42,7 +45,23 @@ def unstarted(**fields: Any) -> PodView:
     return pod(node=None, started=None, **fields)
 
 
+def behind(position: int = 7, reason: str = "InstallationFull") -> QueueView:
+    """A place in the queue."""
+    return QueueView(has_room=False, place=QueueStatus.model_validate({"position": position, "reason": reason}))
+
+
+def queued(position: int = 7, reason: str = "InstallationFull", since: float = 0) -> dict[str, Any]:
+    """The status of a job that waits for room."""
+    status = decide(world(job(), queue=behind(position, reason), now=at(since))).status
+    assert status is not None
+    return status.model_dump()
+
+
 NOTHING = [
+    pytest.param(world(job(queued(100)), queue=behind(51)), id="one whose place is better, but by less than half"),
+    pytest.param(world(job(queued(100)), queue=behind(199)), id="one whose place is worse, but less than twice"),
+    pytest.param(world(job(queued()), pod()), id="one that was queued and whose Pod is on its way"),
+    pytest.param(world(job(), queue=QueueView(has_room=False)), id="one whose slot was given back at this moment"),
     pytest.param(world(job(), pod()), id="a Pod on its way"),
     pytest.param(world(job(), unstarted()), id="a Pod that waits for a node"),
     pytest.param(world(job(), unstarted(unschedulable="0/1 nodes")), id="a Pod that found no node a moment ago"),
@@ -73,6 +92,7 @@ NOTHING = [
 ]
 ACTIONS = [
     pytest.param(world(job()), [CreatePod(1)], id="a new job gets its Pod"),
+    pytest.param(world(job(queued())), [CreatePod(1)], id="so does one that was queued"),
     pytest.param(
         world(job(stalled("ImagePull", "x"))), [CreatePod(1)], id="a Pod that is gone before its start is made again"
     ),
@@ -129,6 +149,40 @@ ACTIONS = [
     ),
 ]  # fmt: skip
 BECOMES = [
+    pytest.param(world(job(), queue=behind()), "Queued", "InstallationFull", id="a job for which there is no room"),
+    pytest.param(
+        world(job(), queue=behind(reason="NamespaceFull")), "Queued", "NamespaceFull",
+        id="one whose namespace has no room",
+    ),
+    pytest.param(
+        world(job(queued(100)), queue=behind(50)), "Queued", "InstallationFull", id="one that was half as far behind"
+    ),
+    pytest.param(
+        world(job(queued(100)), queue=behind(200)), "Queued", "InstallationFull", id="one that is twice as far behind"
+    ),
+    pytest.param(
+        world(job(queued()), queue=behind(reason="NamespaceFull")), "Queued", "NamespaceFull",
+        id="one that waits for its namespace by now",
+    ),
+    pytest.param(
+        world(job(queued(), meta={"generation": 2}, priority=5), queue=behind()), "Queued", "InstallationFull",
+        id="one whose priority was changed",
+    ),
+    pytest.param(
+        world(job(SUSPENDED), queue=behind()), "Queued", "InstallationFull", id="one that is no longer suspended"
+    ),
+    pytest.param(
+        world(job(), refusal=refusal(when=2), queue=behind(), now=at(32)), "Queued", "InstallationFull",
+        id="one that was refused, and might be tried again",
+    ),
+    pytest.param(
+        world(job(queued(), suspend=True), queue=behind()), "Pending", "Suspended", id="a queued job, suspended"
+    ),
+    pytest.param(
+        world(job(queued(), cancel=True), queue=behind()), "Cancelled", "Cancelled", id="a queued job, cancelled"
+    ),
+    pytest.param(world(job(queued()), pod(), now=at(5)), "Pending", "Starting", id="one whose start takes its time"),
+    pytest.param(world(job(queued()), pod(agent=running())), "Running", "Running", id="one that was queued, and works"),
     pytest.param(world(job(), pod(agent=running())), "Running", "Running", id="an agent that has started"),
     pytest.param(world(job(suspend=True)), "Pending", "Suspended", id="a suspended job"),
     pytest.param(world(job(SUSPENDED)), "Pending", "Starting", id="a job that is no longer suspended"),
@@ -250,6 +304,19 @@ def test_a_finished_job_never_changes_its_outcome(found: World, final: Phase) ->
 
 
 @pytest.mark.parametrize("found", EVERYTHING)
+def test_a_job_waits_in_the_queue_exactly_when_room_is_all_it_waits_for(found: World) -> None:
+    is_refused = rules.is_refused(found.refusal, found.now)
+    waits = found.job is not None and rules.wants_to_start(found.job, found.pods) and not is_refused
+
+    with_room = decide(World(**{**vars(found), "queue": ROOM}))
+    without = decide(World(**{**vars(found), "queue": behind()}))
+
+    assert any(isinstance(action, CreatePod) for action in with_room.actions) == waits
+    assert not any(isinstance(action, CreatePod) for action in without.actions)
+    assert (without.look_again == found.now + timedelta(seconds=10)) or not waits
+
+
+@pytest.mark.parametrize("found", EVERYTHING)
 def test_no_pod_is_touched_that_no_agent_job_controls_or_that_is_leaving(found: World) -> None:
     for action in decide(found).actions:
         if isinstance(action, DeletePod | DeleteOrphan | StopPod):
@@ -347,6 +414,9 @@ def test_the_cut_answer_has_to_do_when(fields: dict[str, Any], seconds: float) -
         ),
         pytest.param(world(job(ARCHIVED), ENDED, now=at(70), keeping=ARCHIVING), 61 + 600, id="an archived Pod"),
         pytest.param(world(job(DONE, ttlSecondsAfterFinished=99), now=at(70)), 61 + 99, id="a finished job"),
+        pytest.param(world(job(), queue=behind(7)), 2 + 10, id="a job near the head of the queue"),
+        pytest.param(world(job(), queue=behind(1_000)), 2 + 100, id="a job in the middle of the queue"),
+        pytest.param(world(job(), queue=behind(10_000)), 2 + 300, id="a job near the end of the queue"),
         pytest.param(world(job(suspend=True)), None, id="not a suspended job"),
         pytest.param(world(None), None, id="not a job that is gone"),
     ],

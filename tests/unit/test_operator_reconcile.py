@@ -8,8 +8,11 @@ import pytest
 
 from agentjob_api.names import Key
 from agentjob_kube.errors import ApiError, ServerError, TooManyRequests
+from agentjob_operator.admission import Admission
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.reconcile import RETRY, Reconciler
+from agentjob_operator.settings import LimitsSettings
+from agentjob_operator.slots import Queue
 from agentjob_operator.store import Store
 from agentjob_operator.work import Alarms, WorkQueue
 from agentjob_operator.world import Decision, World
@@ -55,8 +58,16 @@ def loop(*errors: Exception) -> tuple[Reconciler, NoAlarms, Acts]:
     acts = Acts(store, list(errors))
     queue = WorkQueue()
     found = Reconciler(
-        store=store, queue=queue, alarms=alarms, act=acts, metrics=metrics, keeping=KEEPING, clock=lambda: at(0)
+        store=store,
+        queue=queue,
+        alarms=alarms,
+        admission=Admission(store=store, queue=Queue(LimitsSettings()), work=queue, clock=lambda: at(0)),
+        act=acts,
+        metrics=metrics,
+        keeping=KEEPING,
+        clock=lambda: at(0),
     )
+    found.admission.open()
     return found, alarms, acts
 
 

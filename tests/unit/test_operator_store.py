@@ -13,7 +13,7 @@ from agentjob_operator import store as storing
 from agentjob_operator.observe import observe
 from agentjob_operator.store import Store
 from agentjob_operator.work import Alarms, WorkQueue
-from worlds import KEEPING, KEY, T0, UID, at, job, pod, refusal, told
+from worlds import KEEPING, KEY, ROOM, T0, UID, at, job, pod, refusal, told
 
 A, B, C = Key("ns", "a"), Key("ns", "b"), Key("ns", "c")
 
@@ -152,7 +152,7 @@ def test_a_refusal_is_observed(uid: str, seen: bool) -> None:
     store.put_job(version(5, uid=uid))
     store.refusals[KEY] = refusal()
 
-    assert (observe(store, KEY, KEEPING, T0).refusal is not None) == seen
+    assert (observe(store, KEY, KEEPING, ROOM, T0).refusal is not None) == seen
 
 
 def test_the_world_is_seen_in_whole_seconds_and_with_what_was_read() -> None:
@@ -160,7 +160,7 @@ def test_the_world_is_seen_in_whole_seconds_and_with_what_was_read() -> None:
     store.put_pod(pod())
     store.read.update({"pod-uid": None, "another": told()})
 
-    world = observe(store, KEY, KEEPING, at(2.75))
+    world = observe(store, KEY, KEEPING, ROOM, at(2.75))
 
     assert (world.now, world.job, world.pods, world.read) == (at(2), None, (pod(),), {"pod-uid": None})
 

@@ -13,13 +13,14 @@ import tables
 from agentjob_api import names, notices, phases, reasons, spec, status
 from agentjob_api.phases import ALLOWED, Phase
 from agentjob_operator import manifests, metrics
-from agentjob_operator.metrics import Metrics
-from agentjob_operator.settings import RunnerSettings
+from agentjob_operator.metrics import Metrics, QueueByNamespace
+from agentjob_operator.settings import LimitsSettings, RunnerSettings
+from agentjob_operator.slots import Queue
 from agentjob_program import health
 from agentjob_runner import options
 from measures import measures
 from members import constant_docs, member_docs
-from worlds import job
+from worlds import T0, job
 
 ENUMS = [
     value
@@ -74,7 +75,9 @@ def test_the_diagram_shows_exactly_the_allowed_ways_between_phases() -> None:
 
 
 def test_each_metric_of_the_operator_is_listed() -> None:
-    families = Metrics(dict, lambda: 0.0, lambda: True).registry.collect()
+    found = Metrics(dict, lambda: 0.0, lambda: True)
+    found.registry.register(QueueByNamespace(Queue(LimitsSettings()), (), lambda: True, lambda: T0))
+    families = found.registry.collect()
     registered = {family.name for family in families if family.name.startswith("agentjob_")}
     assert {measure.name.removesuffix("_total") for measure in measures(metrics)} == registered
 

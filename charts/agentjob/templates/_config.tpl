@@ -8,9 +8,16 @@
 {{- with .Values.model.default }}{{ $_ := set $runner "model" . }}{{ end -}}
 {{- with .Values.model.baseURL }}{{ $_ := set $runner "modelBaseURL" . }}{{ end -}}
 {{- if .Values.model.apiKeySecret.name }}{{ $_ := set $runner "modelApiKeySecret" .Values.model.apiKeySecret }}{{ end -}}
+{{- $namespaces := include "agentjob.jobNamespaces" . | fromJsonArray -}}
+{{- range $name, $_ := .Values.limits.namespaces }}
+{{- if not (has $name $namespaces) }}
+{{- fail (printf "limits.namespaces.%s: no job namespace; there are: %s" $name (join ", " $namespaces)) }}
+{{- end }}
+{{- end -}}
 {{- dict
-      "namespaces" (include "agentjob.jobNamespaces" . | fromJsonArray)
+      "namespaces" $namespaces
       "runner" $runner
+      "limits" .Values.limits
       "podTTLSeconds" .Values.podTTLSeconds
       "archives" (and .Values.gateway.enabled .Values.archive.enabled)
       "lease" (dict "namespace" .Release.Namespace "name" (include "agentjob.name" .) "seconds" .Values.operator.leaseSeconds)

@@ -1,0 +1,107 @@
+"""Who may start: the queue, kept true by the store and by what becomes of those that were admitted."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from agentjob_api.job import AgentJob
+from agentjob_api.names import Key
+from agentjob_kube.errors import Unreachable
+from agentjob_operator import rules
+from agentjob_operator.slots import Queue, Turn
+from agentjob_operator.store import Store
+from agentjob_operator.work import WorkQueue
+from agentjob_operator.world import CreatePod, Decision, QueueView
+
+
+@dataclass(kw_only=True)
+class Admission:
+    """Gives slots to waiting jobs as they become free, and has those looked at that got one.
+
+    It hears of every change of the store at once. All that it decides follows from the store: after a restart, the same
+    jobs have slots, and the same ones wait.
+    """
+
+    store: Store
+    queue: Queue
+    work: WorkQueue
+    clock: Callable[[], datetime]
+    _is_open: bool = False
+    _starting: set[Key] = field(default_factory=set)
+    """Jobs whose Pods are being made, or may have been: their slots stay taken whatever is heard of them."""
+    _failed: set[Key] = field(default_factory=set)
+    """Jobs that could not be started: they are out of the queue until their next look."""
+
+    def __post_init__(self) -> None:
+        self.store.changed = self.changed
+
+    def open(self) -> None:
+        """Admits jobs from now on. All jobs and Pods must be known, and nobody else may admit any."""
+        self._is_open = True
+        self._admit()
+
+    def changed(self, key: Key) -> None:
+        """Takes what the store has of a job by now."""
+        if key not in self._starting:
+            self._tell(key)
+        self._admit(key)
+
+    def look(self, key: Key) -> QueueView:
+        """How a job stands that is about to be decided on."""
+        self._failed.discard(key)
+        self.changed(key)  # time has passed, too
+        return self.queue.view(key)
+
+    @contextmanager
+    def acting(self, key: Key, decision: Decision) -> Iterator[None]:
+        """While a decision is carried out. It keeps a job's slot until it is known whether its Pod was made.
+
+        When that fails, others get the slot. When there was no answer, the Pod may be there: then the slot is kept
+        until the job's next look, which tries again.
+        """
+        is_known, has_failed = True, True
+        if any(isinstance(action, CreatePod) for action in decision.actions):
+            self._starting.add(key)
+        try:
+            yield
+            has_failed = False
+        except Unreachable:
+            is_known = False
+            raise
+        finally:
+            if key in self._starting and is_known:
+                self._settle(key, has_failed=has_failed)
+
+    def _settle(self, key: Key, *, has_failed: bool) -> None:
+        self._starting.remove(key)
+        if has_failed:
+            self._failed.add(key)
+        self.changed(key)
+
+    def _tell(self, key: Key) -> None:
+        job, pods = self.store.jobs.get(key), self.store.pods(key)
+        if rules.takes_a_slot(job, pods):
+            self.queue.works(key)
+        elif job is not None and self._may_start(job) and rules.wants_to_start(job, pods):
+            self.queue.waits(_turn(job))
+        else:
+            self.queue.rests(key)
+
+    def _may_start(self, job: AgentJob) -> bool:
+        """Whether it makes sense to try."""
+        return job.key not in self._failed and not rules.is_refused(self.store.refusal(job.key), self.clock())
+
+    def _admit(self, besides: Key | None = None) -> None:
+        """Has those looked at that get a slot, before all others: a slot is not to wait for them.
+
+        But for the one that has changed: whoever has changed it has it looked at, in its turn.
+        """
+        for key in self.queue.admit() if self._is_open else ():
+            if key != besides:
+                self.work.add(key, first=True)
+
+
+def _turn(job: AgentJob) -> Turn:
+    meta = job.metadata
+    return Turn(-job.spec.priority, meta.creation_timestamp, meta.uid, job.key)
