@@ -53,7 +53,7 @@ class QueueByNamespace(Collector):
             "Seconds since the creation of the oldest job that waits for room, 0 where none does.",
             labels=["namespace"],
         )
-        taken = GaugeMetricFamily("agentjob_slots_taken", "Jobs that run or start.", labels=["namespace"])
+        taken = GaugeMetricFamily("agentjob_slots_taken", "Jobs that run or are about to.", labels=["namespace"])
         limit = GaugeMetricFamily(
             "agentjob_slots",
             'Jobs that may run at the same time, where there is a limit; of namespace "" for all together.',

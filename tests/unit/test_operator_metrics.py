@@ -12,7 +12,9 @@ from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
 from agentjob_api.reasons import Reason
 from agentjob_operator.decide import decide
-from agentjob_operator.metrics import Metrics
+from agentjob_operator.metrics import Metrics, QueueByNamespace
+from agentjob_operator.settings import LimitsSettings
+from agentjob_operator.slots import Queue, Turn
 from agentjob_operator.world import World
 from agentjob_program.logs import JsonFormatter
 from worlds import RUNNING, at, job, pod, running, terminated, told, world
@@ -93,6 +95,33 @@ def test_jobs_are_counted_by_phase_as_they_are_at_that_moment() -> None:
     assert 'agentjob_jobs{namespace="ns",phase="Running"}' not in found
     assert found['agentjob_jobs{namespace="other",phase="Running"}'] == 1
     assert found["agentjob_queue_depth"] == 3
+
+
+def slots(*, acts: bool) -> dict[str, float]:
+    """The samples about the queue, while one job works and one waits that was created ten seconds ago."""
+    queue = Queue(LimitsSettings.model_validate({"running": 1, "namespaces": {"ns": {"running": 5}}}))
+    queue.works(Key("ns", "a"))
+    queue.waits(Turn(0, at(0), "uid", Key("ns", "b")))
+    metrics = Metrics(dict[Key, AgentJob], lambda: 0, lambda: acts)
+    metrics.registry.register(QueueByNamespace(queue, ["ns", "other"], lambda: acts, lambda: at(10)))
+    return {name: value for name, value in samples(metrics).items() if "queued" in name or "slots" in name}
+
+
+def test_the_queue_is_told_of_by_namespace_with_the_limits() -> None:
+    assert slots(acts=True) == {
+        'agentjob_queued_jobs{namespace="ns"}': 1,
+        'agentjob_queued_jobs{namespace="other"}': 0,
+        'agentjob_queued_oldest_seconds{namespace="ns"}': 10,
+        'agentjob_queued_oldest_seconds{namespace="other"}': 0,
+        'agentjob_slots_taken{namespace="ns"}': 1,
+        'agentjob_slots_taken{namespace="other"}': 0,
+        'agentjob_slots{namespace="ns"}': 5,
+        'agentjob_slots{namespace=""}': 1,
+    }
+
+
+def test_an_operator_that_does_not_act_says_nothing_of_the_queue() -> None:
+    assert slots(acts=False) == {}
 
 
 @pytest.mark.parametrize(("acts", "value"), [(True, 1.0), (False, 0.0)], ids=["it acts", "it waits"])

@@ -28,6 +28,7 @@ def test_a_file_needs_to_say_where_and_with_what_image(tmp_path: Path) -> None:
     assert (settings.namespaces, settings.runner.image) == (["a"], "r:1")
     assert (settings.pod_ttl_seconds, settings.workers, settings.port) == (600, 16, 8080)
     assert not settings.archives
+    assert (settings.limits.running, settings.limits.of("a"), settings.limits.weight("a")) == (None, None, 1)
 
 
 def test_everything_is_spelled_as_in_kubernetes(tmp_path: Path) -> None:
@@ -36,6 +37,7 @@ def test_everything_is_spelled_as_in_kubernetes(tmp_path: Path) -> None:
             tmp_path,
             """{"namespaces": ["a", "b"], "podTTLSeconds": 0, "archives": true, "workers": 2, "port": 0,
                 "resyncSeconds": 1.5, "logLevel": "debug",
+                "limits": {"running": 9, "runningPerNamespace": 4, "namespaces": {"b": {"weight": 3}}},
                 "runner": {"image": "r:1", "imagePullPolicy": "Never", "model": "opus", "modelBaseURL": "http://m",
                            "modelApiKeySecret": {"name": "s", "key": "k"}, "env": [{"name": "A", "value": "1"}],
                            "resources": {"limits": {"cpu": "1"}, "requests": {}}}}""",
@@ -43,6 +45,8 @@ def test_everything_is_spelled_as_in_kubernetes(tmp_path: Path) -> None:
     )
 
     assert (settings.pod_ttl_seconds, settings.archives) == (0, True)
+    assert [settings.limits.of(name) for name in "ab"] == [4, 4]
+    assert [settings.limits.weight(name) for name in "ab"] == [1, 3]
     assert settings.runner.model_base_url == "http://m"
     assert settings.runner.model_api_key_secret is not None
     assert settings.runner.resources.limits == {"cpu": "1"}
@@ -58,6 +62,11 @@ def test_everything_is_spelled_as_in_kubernetes(tmp_path: Path) -> None:
         pytest.param(LEAST.replace("r:1", "r 1"), "runner.image: String should match pattern", id="a bad image"),
         pytest.param(LEAST.replace("}}", '}, "wrokers": 3}'), "wrokers: Extra inputs", id="a name that does not exist"),
         pytest.param(LEAST.replace("}}", '}, "workers": 0}'), "workers: Input should be greater", id="no workers"),
+        pytest.param(
+            LEAST.replace("}}", '}, "limits": {"namespaces": {"a": {"weight": 0}}}}'),
+            "limits.namespaces.a.weight: Input should be greater",
+            id="no weight",
+        ),
         pytest.param(LEAST.replace("}}", '}, "logLevel": "loud"}'), "logLevel: Input should be 'debug'", id="a level"),
         pytest.param(
             LEAST.replace('"r:1"', '"r:1", "modelBaseURL": "ftp://x"'),

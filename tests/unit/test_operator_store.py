@@ -195,6 +195,30 @@ async def test_a_key_that_is_held_comes_again_afterwards_and_to_nobody_before() 
     assert await taken(queue) == [A]
 
 
+async def test_what_is_urgent_comes_before_all_else_and_once() -> None:
+    queue = WorkQueue()
+    for key in (A, B):
+        queue.add(key)
+    queue.add(B, first=True)
+    queue.add(C, first=True)
+    assert len(queue) == 3
+
+    assert await taken(queue) == [B, C, A]
+
+
+async def test_what_became_urgent_while_it_was_held_comes_first_afterwards() -> None:
+    queue = WorkQueue()
+    queue.add(A)
+    held = await queue.take()
+    queue.add(B)
+    queue.add(held, first=True)
+    queue.add(held)
+
+    queue.done(held)
+
+    assert await taken(queue) == [A, B]
+
+
 async def test_whoever_waits_is_woken() -> None:
     queue = WorkQueue()
     workers = [asyncio.create_task(queue.take()) for _ in range(2)]
@@ -207,12 +231,12 @@ async def test_whoever_waits_is_woken() -> None:
         assert {await worker for worker in workers} == {A, B}
 
 
-@given(st.lists(st.tuples(st.sampled_from([A, B, C]), st.sampled_from(["add", "take", "done"])), max_size=60))
+@given(st.lists(st.tuples(st.sampled_from([A, B, C]), st.sampled_from(["add", "hurry", "take", "done"])), max_size=60))
 async def test_no_key_is_lost_and_none_is_held_twice(steps: list[tuple[Key, str]]) -> None:
     queue, held, owed = WorkQueue(), list[Key](), set[Key]()
     for key, step in steps:
-        if step == "add":
-            queue.add(key)
+        if step in {"add", "hurry"}:
+            queue.add(key, first=step == "hurry")
             owed.add(key)
         elif step == "take" and len(queue):
             held.append(await queue.take())
