@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import aiohttp
 import pytest
@@ -23,10 +24,11 @@ KEY = Key("system", "agentjob")
 class Pair:
     """Two operators and the cluster; the first has started, and acts."""
 
-    def __init__(self, cluster: FakeCluster, transport: HttpTransport) -> None:
+    def __init__(self, cluster: FakeCluster, transport: HttpTransport, settings: dict[str, Any]) -> None:
         self.cluster = cluster
         self.first, self.second = (
-            Operated(cluster, transport, {"lease": LEASE, "podName": name}) for name in ("operator-a", "operator-b")
+            Operated(cluster, transport, {"lease": LEASE, "podName": name, **settings})
+            for name in ("operator-a", "operator-b")
         )
 
     async def start(self) -> None:
@@ -64,11 +66,11 @@ async def pair() -> AsyncIterator[Pair]:
 
 
 @asynccontextmanager
-async def at_work() -> AsyncIterator[Pair]:
+async def at_work(**settings: Any) -> AsyncIterator[Pair]:
     with FakeCluster() as cluster:
         cluster.bookmark_every(1.0)
         async with aiohttp.ClientSession(headers={"User-Agent": "test"}) as session:
-            found = Pair(cluster, HttpTransport(session, cluster.url))
+            found = Pair(cluster, HttpTransport(session, cluster.url), settings)
             await found.start()
             try:
                 yield found
@@ -162,6 +164,21 @@ async def test_who_takes_over_lists_the_jobs_before_it_acts(pair: Pair) -> None:
         return lists() > before
 
     await until(has_listed)
+
+
+@pytest.mark.parametrize("ends", ["stop", "kill"])
+async def test_who_takes_over_holds_the_limit_at_once_though_its_watch_of_pods_is_behind(ends: str) -> None:
+    async with at_work(limits={"running": 2}) as pair:
+        pair.cluster.hide("pods")
+        for number in range(5):
+            await pair.first.submit(f"job-{number}")
+        for number in range(5):
+            await pair.first.until_pod_or_place(f"job-{number}")
+        await getattr(pair.first, ends)()
+        await pair.until_acts("operator-b")
+        last = await pair.first.submit("last", priority=-1)
+        assert (await pair.first.until_status("last", phase="Queued"))["queue"]["position"] == 4, last
+        assert pair.made() == {"201": 2}
 
 
 async def test_what_is_asked_for_the_lease_is_what_the_role_at_home_grants(pair: Pair) -> None:

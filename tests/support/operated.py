@@ -68,9 +68,7 @@ class Operated:
     def __init__(self, cluster: FakeCluster, transport: HttpTransport, settings: dict[str, Any]) -> None:
         self.cluster = cluster
         self.client = Client(transport)
-        self.settings = Settings.model_validate(
-            {"namespaces": [NAMESPACE], "runner": {"image": "runner:1"}, "port": 0, **settings}
-        )
+        self.configure(**settings)
         self._transport = transport
         self._stopped = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -78,6 +76,12 @@ class Operated:
     def start(self) -> None:
         self._stopped = asyncio.Event()
         self._task = asyncio.create_task(operate(self.settings, self._connect, self._stopped))
+
+    def configure(self, **settings: Any) -> None:
+        """What holds from the next start on."""
+        self.settings = Settings.model_validate(
+            {"namespaces": [NAMESPACE], "runner": {"image": "runner:1"}, "port": 0, **settings}
+        )
 
     async def stop(self) -> None:
         """Asks the operator to end, as SIGTERM does."""
@@ -98,9 +102,9 @@ class Operated:
 
     # A person
 
-    async def submit(self, name: str = "fix", **spec: Any) -> Object:
+    async def submit(self, name: str = "fix", *, where: str = NAMESPACE, **spec: Any) -> Object:
         body = {"metadata": {"name": name}, "spec": {"prompt": "Mend the tests.", **spec}}
-        return await self.client.create(AGENT_JOBS, NAMESPACE, body)
+        return await self.client.create(AGENT_JOBS, where, body)
 
     async def change(self, name: str = "fix", **spec: Any) -> None:
         await self.client.patch(AGENT_JOBS, Key(NAMESPACE, name), {"spec": spec})
@@ -122,6 +126,14 @@ class Operated:
 
         found: Object = await until(has_them)
         return found
+
+    async def until_pod_or_place(self, name: str) -> None:
+        """Returns once a job has started, or waits for room."""
+
+        async def has_either() -> bool:
+            return f"{name}-1" in self.cluster.made("pods") or "queue" in await self.status(name)
+
+        await until(has_either)
 
     async def until_ready_says(self, reason: str, name: str = "fix") -> Object:
         """The status once its condition Ready gives this reason."""
