@@ -54,6 +54,15 @@ def test_a_cancel_cannot_be_taken_back(jobs: Jobs) -> None:
         job.change(cancel=False)
 
 
+def test_a_priority_can_be_changed_within_its_bounds(jobs: Jobs) -> None:
+    job = jobs.submit("priority", HELLO, suspend=True, priority=5)
+
+    job.change(priority=1000)
+
+    with pytest.raises(CommandFailed, match=r"spec\.priority.*should be less than or equal to 1000"):
+        job.change(priority=1001)
+
+
 def test_a_suspended_job_starts_when_it_is_let_go(jobs: Jobs) -> None:
     job = jobs.submit("suspended", HELLO, suspend=True)
     job.wait_until_ready_says("Suspended")

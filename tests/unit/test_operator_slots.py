@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentjob_api.names import Key
+from agentjob_operator.rules import place_look
 from agentjob_operator.settings import LimitsSettings
 from agentjob_operator.slots import Queue, Turn
 from worlds import T0, at
@@ -302,6 +303,10 @@ def test_nobody_waits_for_ever_whoever_comes_later(
             found.rests(key)
             del ends[key]
     pytest.fail("it has not started")
+
+
+def test_ten_thousand_jobs_that_wait_look_seventy_times_a_second_together() -> None:
+    assert sum(1 / place_look(position).total_seconds() for position in range(1, 10_001)) < 70
 
 
 def test_ten_thousand_jobs_wait_and_each_knows_its_place() -> None:
