@@ -43,14 +43,12 @@ class Admission:
 
     def changed(self, key: Key) -> None:
         """Takes what the store has of a job by now."""
-        if key not in self._starting:
-            self._tell(key)
-        self._admit(key)
+        self._hear(key, self.clock())
 
-    def look(self, key: Key) -> QueueView:
-        """How a job stands that is about to be decided on."""
+    def look(self, key: Key, now: datetime) -> QueueView:
+        """How a job stands that is about to be decided on: as of the moment of that decision."""
         self._failed.discard(key)
-        self.changed(key)  # time has passed, too
+        self._hear(key, now)
         return self.queue.view(key)
 
     @contextmanager
@@ -79,18 +77,23 @@ class Admission:
             self._failed.add(key)
         self.changed(key)
 
-    def _tell(self, key: Key) -> None:
+    def _hear(self, key: Key, now: datetime) -> None:
+        if key not in self._starting:
+            self._tell(key, now)
+        self._admit(key)
+
+    def _tell(self, key: Key, now: datetime) -> None:
         job, pods = self.store.jobs.get(key), self.store.pods(key)
         if rules.takes_a_slot(job, pods):
             self.queue.works(key)
-        elif job is not None and self._may_start(job) and rules.wants_to_start(job, pods):
+        elif job is not None and self._may_start(job, now) and rules.wants_to_start(job, pods):
             self.queue.waits(_turn(job))
         else:
             self.queue.rests(key)
 
-    def _may_start(self, job: AgentJob) -> bool:
+    def _may_start(self, job: AgentJob, now: datetime) -> bool:
         """Whether it makes sense to try."""
-        return job.key not in self._failed and not rules.is_refused(self.store.refusal(job.key), self.clock())
+        return job.key not in self._failed and not rules.is_refused(self.store.refusal(job.key), now)
 
     def _admit(self, besides: Key | None = None) -> None:
         """Has those looked at that get a slot, before all others: a slot is not to wait for them.

@@ -149,8 +149,8 @@ def _make_way(world: World, job: AgentJob) -> Decision:
 
 def _wait_for_room(world: World, job: AgentJob) -> Decision:
     """As many run as may."""
-    if world.queue.place is None:  # a slot was given back at this moment, and the key comes again
-        return Decision()
+    if world.queue.place is None:  # it is not known to the queue, which is to be asked again
+        return Decision(look_again=world.now + rules.SOONEST_LOOK)
     place = rules.shown_place(job.status.queue, world.queue.place)
     summary = Summary(Phase.QUEUED, place.reason, _FULL[place.reason])
     return _write(

@@ -57,7 +57,8 @@ class Reconciler:
 
     async def look(self, key: Key) -> None:
         """One look at a job."""
-        world = observe(self.store, key, self.keeping, self.admission.look(key), self.clock())
+        now = self.clock()
+        world = observe(self.store, key, self.keeping, self.admission.look(key, now), now)
         decision = decide(world)
         self.alarms.set(key, decision.look_again)
         with self.admission.acting(key, decision):

@@ -70,6 +70,7 @@ def test_every_value_for_the_operator_reaches_it() -> None:
 
 VALUES = [field.path for field in tables.fields(chart.values_schema()) if "default" in field.schema]
 NEEDED: Object = {
+    "jobNamespaces": ["team-b"],
     "metrics.serviceMonitor.enabled": True,
     "metrics.prometheusRule.enabled": True,
     "model.apiKeySecret.name": "needed",

@@ -67,7 +67,7 @@ class Cluster:
 
     def admitted(self, *names: str) -> list[str]:
         """Of these, those that have slots when they are looked at."""
-        return [name for name in names if self.admission.look(Key("ns", name)).has_room]
+        return [name for name in names if self.admission.look(Key("ns", name), at(self.now)).has_room]
 
     def act(self, name: str, error: Exception | None = None, decision: Decision = STARTS) -> None:
         """Carries out a decision, in which this goes wrong."""
@@ -305,7 +305,7 @@ class Run:
     def begin(self, name: str) -> None:
         """What a worker does in one turn of the loop."""
         key = Key("ns", name)
-        has_room = self.cluster.admission.look(key).has_room
+        has_room = self.cluster.admission.look(key, at(2)).has_room
         starts = has_room and not self.cluster.store.pods(key) and not self.cluster.store.jobs[key].spec.cancel
         context = self.cluster.admission.acting(key, STARTS if starts else WAITS)
         context.__enter__()
@@ -338,7 +338,7 @@ class Run:
             self.cluster.pod(name)
             self.unseen.discard(name)
         for key in [Key("ns", name) for name in JOBS]:
-            self.cluster.admission.look(key)
+            self.cluster.admission.look(key, at(2))
             with self.cluster.admission.acting(key, WAITS):
                 pass
 
