@@ -293,7 +293,7 @@ class Run:
             "begins": (is_there and is_free, lambda: self.begin(name)),
             "is made": (not is_free, lambda: self.end(name, what)),
             "is unanswered": (not is_free, lambda: self.end(name, what)),
-            "is refused": (not is_free, lambda: self.end(name, what)),
+            "is refused": (not is_free and name not in self.unseen, lambda: self.end(name, what)),
             "ends": (name in self.working - self.unseen, lambda: self.cluster.pod(name, agent=terminated(told()))),
             "goes": (name in self.working - self.unseen, lambda: self.cluster.drop_pod(name)),
         }
@@ -303,8 +303,14 @@ class Run:
             self.working -= {name} if what in {"ends", "goes"} else set()
 
     def begin(self, name: str) -> None:
-        """What a worker does in one turn of the loop."""
+        """What a worker does in one turn of the loop.
+
+        A Pod whose making was not answered is looked for by making it again. Of a cancelled job it is not: by then, the
+        watch has told of it.
+        """
         key = Key("ns", name)
+        if self.cluster.store.jobs[key].spec.cancel:
+            self.see(name)
         has_room = self.cluster.admission.look(key, at(2)).has_room
         starts = has_room and not self.cluster.store.pods(key) and not self.cluster.store.jobs[key].spec.cancel
         context = self.cluster.admission.acting(key, STARTS if starts else WAITS)
@@ -330,13 +336,18 @@ class Run:
             lost = Unreachable("cut")
             context.__exit__(type(lost), lost, None)
 
+    def see(self, name: str) -> None:
+        """The watch tells of a Pod."""
+        if name in self.unseen:
+            self.unseen.remove(name)
+            self.cluster.pod(name)
+
     def settle(self) -> None:
         """Everything is answered, and everybody has been looked at."""
         for name in [*self.acting]:
             self.end(name, "is made")
-        for name in [*self.unseen]:
-            self.cluster.pod(name)
-            self.unseen.discard(name)
+        for name in JOBS:
+            self.see(name)
         for key in [Key("ns", name) for name in JOBS]:
             self.cluster.admission.look(key, at(2))
             with self.cluster.admission.acting(key, WAITS):
