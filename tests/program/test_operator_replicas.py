@@ -174,6 +174,7 @@ async def test_who_takes_over_holds_the_limit_at_once_though_its_watch_of_pods_i
             await pair.first.submit(f"job-{number}")
         for number in range(5):
             await pair.first.until_pod_or_place(f"job-{number}")
+        pair.cluster.fail(Fault("list", "pods"))
         await getattr(pair.first, ends)()
         await pair.until_acts("operator-b")
         last = await pair.first.submit("last", priority=-1)

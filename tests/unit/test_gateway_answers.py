@@ -20,6 +20,11 @@ CREATED = {"job_id": "fix", "created_at": "2026-11-22T10:00:00Z"}
     [
         pytest.param({}, CREATED | {"status": "pending"}, id="a job nobody has looked at"),
         pytest.param(
+            {"phase": "Queued", "queue": {"position": 3, "reason": "NamespaceFull"}},
+            CREATED | {"status": "pending"},
+            id="a job that waits for room",
+        ),
+        pytest.param(
             {"phase": "Running", "startTime": "2026-11-22T10:00:05Z"},
             CREATED | {"status": "in_progress", "started_at": "2026-11-22T10:00:05Z"},
             id="an agent at work",
