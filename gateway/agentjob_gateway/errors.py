@@ -143,6 +143,9 @@ def of(error: kube.ApiError) -> Problem:
             return Clash(f"{error}; read it again and repeat")
         case kube.TooManyRequests():
             return Unavailable("the cluster is busy", retry_after=error.retry_after or RETRY_SECONDS)
+        case kube.NoRight():  # the gateway's own, which is nothing that its client can mend
+            why = "the cluster does not let the gateway do this now"
+            return Unavailable(why, retry_after=error.retry_after or RETRY_SECONDS)
         case kube.Forbidden():
             return NotAllowed(str(error))
         case _:

@@ -14,7 +14,7 @@ from agentjob_gateway.audit import Deed
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.caller import Caller, Verb
 from agentjob_gateway.census import Census, owner
-from agentjob_gateway.errors import BadRequest, Missing, NotAllowed, TooMany
+from agentjob_gateway.errors import BadRequest, Missing, NotAllowed, TooMany, Unavailable
 from agentjob_gateway.submission import Submission, check_same, manifest
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client
@@ -26,6 +26,8 @@ Object = dict[str, Any]
 CREATE: Final = Backoff(first=0.1, most=1.0)
 CREATE_TRIES: Final = 3
 """A create that got no answer may have been done: repeated, it finds its own job."""
+CREATE_SECONDS: Final = 30.0
+"""For all of them together, so that a client hears before the proxies on its way give up, after a minute."""
 
 
 class Submitted(NamedTuple):
@@ -57,6 +59,7 @@ class Jobs:
     """Of the jobs in the cache."""
     rights: Rights
     queue_depth: int
+    create_seconds: float = CREATE_SECONDS
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def namespace(self, caller: Caller, asked: str | None, verb: Verb) -> str:
@@ -85,7 +88,10 @@ class Jobs:
             return Submitted(known, is_new=False)
         self._check_room(caller, key.namespace)
         try:
-            job, is_new = await self._create(key, body)
+            async with asyncio.timeout(self.create_seconds):
+                job, is_new = await self._create(key, body)
+        except TimeoutError as error:
+            raise Unavailable("the cluster gives no answer", retry_after=errors.RETRY_SECONDS) from error
         except ApiError as error:
             raise errors.of(error) from error
         self.cache.put(job)

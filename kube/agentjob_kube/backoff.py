@@ -21,5 +21,5 @@ class Backoff:
         return max(at_least, doubled * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
 
 
-WATCH: Final = Backoff(first=0.2, most=30.0)
-"""Of a list and watch that fails: quick at first, because what is missed meanwhile is late."""
+WATCH: Final = Backoff(first=0.2, most=5.0)
+"""Of a list and watch that fails. What is missed meanwhile is late, and there are few that ask: so seldom long."""

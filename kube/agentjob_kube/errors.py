@@ -5,7 +5,8 @@ ApiError
  └── Refused                an answer of status 400 or more
       ├── Invalid           400, 413, 422   the request can never succeed as it is
       ├── Unauthorized      401
-      ├── Forbidden         403             no right to it, or an admission rule or quota said no
+      ├── Forbidden         403             an admission rule or quota said no
+      │    └── NoRight                      whoever asks has no right to it
       ├── NotFound          404
       ├── Conflict          409             the object has changed since it was read, or is another one
       │    └── AlreadyExists
@@ -13,6 +14,8 @@ ApiError
       ├── TooManyRequests   429
       └── ServerError       500 and more
 """
+
+import re
 
 import orjson
 
@@ -50,7 +53,11 @@ class Unauthorized(Refused):
 
 
 class Forbidden(Refused):
-    """No right to it, or an admission rule or quota said no."""
+    """An admission rule or quota said no, or whoever asks has no right to it."""
+
+
+class NoRight(Forbidden):
+    """Whoever asks has no right to it, or not yet: an API server that starts knows nobody's."""
 
 
 class NotFound(Refused):
@@ -88,6 +95,9 @@ _BY_STATUS: dict[int, type[Refused]] = {
     422: Invalid,
     429: TooManyRequests,
 }
+_NO_RIGHT = re.compile(r'\bforbidden: User ".*" cannot ', re.DOTALL)
+"""Only in words is an authorizer's refusal told from others
+(https://github.com/kubernetes/kubernetes/blob/v1.36.0/staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go)."""
 MAX_PLAIN = 500
 """Characters kept of an answer that is not Kubernetes' own, such as a proxy's page."""
 
@@ -99,12 +109,14 @@ def refused(status: int, body: bytes, retry_after: str | None = None) -> Refused
     reason = str(answer.get("reason") or "")
     details = answer.get("details")
     seconds = _seconds(retry_after) or _seconds(details.get("retryAfterSeconds") if isinstance(details, dict) else None)
-    return _kind(status, reason)(message, status=status, reason=reason, retry_after=seconds)
+    return _kind(status, reason, message)(message, status=status, reason=reason, retry_after=seconds)
 
 
-def _kind(status: int, reason: str) -> type[Refused]:
+def _kind(status: int, reason: str, message: str) -> type[Refused]:
     if reason == "AlreadyExists":
         return AlreadyExists
+    if status == 403 and _NO_RIGHT.search(message):
+        return NoRight
     if status >= 500:
         return ServerError
     return _BY_STATUS.get(status, Refused)

@@ -77,6 +77,8 @@ class ListWatch(Generic[T]):
         self._version: str | None = None
         """Where to go on; None when a LIST is due."""
         self._failures = 0
+        self._error: ApiError | None = None
+        """What the last round ended with."""
 
     async def deltas(self) -> AsyncGenerator[Delta[T], None]:
         """The deltas, in order. Errors are logged and waited out; no error of the API server comes through."""
@@ -118,8 +120,12 @@ class ListWatch(Generic[T]):
                 self._version = happening.object["metadata"]["resourceVersion"]
 
     async def _pause(self, error: ApiError | None) -> None:
-        """Waits before the next round: a watch that keeps ending without having told anything must not run hot."""
-        self._failures += 1
+        """Waits before the next round: a watch that keeps ending without having told anything must not run hot.
+
+        To be told "too old" after other failures is how an API server comes back: what it has is listed at once.
+        """
+        is_back = isinstance(error, Gone) and not isinstance(self._error, Gone)
+        self._failures, self._error = (1 if is_back else self._failures + 1), error
         delay = WATCH.delay(self._failures, error.retry_after if error else 0.0)
         if error is not None:
             log.warning("Watching %s: %s; again in %.1f s", self._selection, error, delay)

@@ -24,6 +24,8 @@ def settings() -> kopf.OperatorSettings:
     chosen.scanning.disabled = True
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 10
+    # Its own go up to 21 s, by which it would then be late; together they are as long as kopf's, before it gives up.
+    chosen.networking.error_backoffs = (1, 1, 2, 3, *[5] * 10)
     chosen.watching.server_timeout = 290
     chosen.queueing.exit_timeout = 0.1
     chosen.queueing.idle_timeout = 0.1

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ import pytest
 
 from agent_jobs import ENDED, FAILED
 from agentjob_gateway import shapes
-from agentjob_gateway.caller import Role
+from agentjob_gateway.cache import JobCache
+from agentjob_gateway.caller import Caller, Limits, Role
+from agentjob_gateway.census import Census
+from agentjob_gateway.errors import Unavailable
+from agentjob_gateway.gate import Gate
+from agentjob_gateway.jobs import Jobs
+from agentjob_gateway.submission import Submission
+from agentjob_gateway.tokens import Reviews
 from agentjob_kube.resources import AGENT_JOBS
 from agentjob_program.logs import JsonFormatter
 from fake_cluster import Fault
@@ -374,6 +382,12 @@ async def test_no_more_is_taken_than_may_wait(place: Served) -> None:
         pytest.param(
             Refusal(403, "Forbidden", "exceeded quota: agents"), 403, "exceeded quota: agents", id="a quota says no"
         ),
+        pytest.param(
+            Refusal(403, "Forbidden", 'jobs is forbidden: User "us" cannot create resource "jobs"', 9),
+            503,
+            "does not let the gateway",
+            id="it has just started and knows nobody",
+        ),
         pytest.param(Refusal(422, "Invalid", "spec.prompt: too long"), 422, "spec.prompt: too long", id="a rule"),
         pytest.param(Refusal(429, "TooManyRequests", "slow down", 9), 503, "the cluster is busy", id="it is busy"),
     ],
@@ -393,6 +407,19 @@ async def test_a_cluster_that_fails_again_and_again_is_not_there_for_now(door: D
     answer = await submit(door, place)
     assert (answer.status, int(answer.headers["Retry-After"]) >= 1) == (503, True)
     assert (await submit(door, place)).status == 202
+
+
+async def test_a_cluster_that_takes_requests_and_answers_none_is_not_waited_for(place: Served) -> None:
+    limits = Limits(requests_per_minute=60, concurrent_jobs=5, streams=5)
+    caller = Caller(name="key:ci", limits=limits, role=Role.SUBMIT, namespace=NAMESPACE)
+    gate, cache = Gate(Reviews(place.client)), JobCache((NAMESPACE,))
+    jobs = Jobs(client=place.client, cache=cache, census=Census(), rights=gate, queue_depth=10, create_seconds=0.2)
+    once = Submission(spec={"prompt": "Mend the tests."}, idempotency_key="once", request="r-1")
+    place.cluster.fail(Fault("create", "agentjobs", "hold"))
+    with pytest.raises(Unavailable, match="gives no answer") as told:
+        await jobs.submit(caller, NAMESPACE, once)
+    assert told.value.retry_after is not None
+    assert not (await jobs.submit(caller, NAMESPACE, replace(once, request="r-2"))).is_new
 
 
 # What is the same for all

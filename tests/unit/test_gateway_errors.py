@@ -17,6 +17,15 @@ def status(code: int, reason: str = "", seconds: str | None = None) -> ApiError:
         pytest.param(status(400), errors.Unprocessable, "its own words", None, id="an unknown field"),
         pytest.param(status(422), errors.Unprocessable, "its own words", None, id="a rule that is broken"),
         pytest.param(status(403), errors.NotAllowed, "its own words", None, id="a quota"),
+        pytest.param(
+            refused(
+                403, b'{"message": "agentjobs is forbidden: User \\"us\\" cannot create resource \\"agentjobs\\""}'
+            ),
+            errors.Unavailable,
+            "does not let the gateway",
+            2,
+            id="a right of the gateway's",
+        ),
         pytest.param(status(404), errors.Missing, "its own words", None, id="a job that is gone"),
         pytest.param(status(409), errors.Clash, "its own words; read it again", None, id="a change by somebody else"),
         pytest.param(status(409, "AlreadyExists"), errors.Clash, "its own words", None, id="a name that is taken"),

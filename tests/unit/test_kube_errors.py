@@ -17,7 +17,15 @@ def answer(reason: str, message: str = "no", **details: object) -> bytes:
     [
         pytest.param(400, answer("BadRequest"), errors.Invalid, id="a request that cannot be read"),
         pytest.param(401, answer("Unauthorized"), errors.Unauthorized, id="a wrong credential"),
-        pytest.param(403, answer("Forbidden"), errors.Forbidden, id="no right to it"),
+        pytest.param(403, answer("Forbidden", "x is forbidden: exceeded quota"), errors.Forbidden, id="a quota"),
+        pytest.param(
+            403,
+            answer(
+                "Forbidden", 'pods "fix-1" is forbidden: User "system:serviceaccount:a:b" cannot get resource "pods"'
+            ),
+            errors.NoRight,
+            id="no right to it",
+        ),
         pytest.param(404, answer("NotFound"), errors.NotFound, id="nothing there"),
         pytest.param(409, answer("Conflict"), errors.Conflict, id="changed since it was read"),
         pytest.param(409, answer("AlreadyExists"), errors.AlreadyExists, id="the name is taken"),

@@ -164,7 +164,26 @@ async def test_failures_in_a_row_are_waited_out_longer_and_longer() -> None:
 
     assert len(pauses) == 12
     assert pauses[0] <= 0.2
-    assert 15.0 <= pauses[-1] <= 30.0
+    assert 2.5 <= pauses[-1] <= 5.0
+
+
+async def test_all_is_listed_at_once_when_the_api_server_is_back_and_knows_no_more_what_was() -> None:
+    down, too_old = Unreachable("down"), Gone("too old", status=410)
+
+    told, requests, pauses = await play(page(1, "a"), *[down] * 8, too_old, page(9, "b"), [event("ADDED", "c", 10)])
+
+    assert asked(requests) == ["list", *["watch 1"] * 9, "list", "watch 9", "watch 10"]
+    assert told == [Replaced(("a",), "1"), Replaced(("b",), "9"), Changed("c")]
+    assert pauses[7] > 2.0
+    assert pauses[8] <= 0.2
+
+
+async def test_a_server_that_finds_everything_too_old_is_asked_less_and_less() -> None:
+    too_old = Gone("too old", status=410)
+
+    _, _, pauses = await play(*[page(1), too_old] * 8)
+
+    assert pauses[7] > 2.0
 
 
 async def test_a_watch_that_tells_something_ends_the_row_of_failures() -> None:
