@@ -1,58 +1,18 @@
 """Whoever watches never notices that anything was restarted."""
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import aiohttp
 import pytest
 
-from event_source import Event, EventSource
 from tests.e2e.conftest import RELEASE, Gateway, Job, Jobs
+from watcher import Watcher
 
 pytestmark = pytest.mark.cluster
-Object = dict[str, Any]
 
+READERS = 20
 WITHIN = 100.0
-
-
-class Watcher:
-    """An EventSource: comes back with the last id it has got until it is told that this was all."""
-
-    def __init__(self, gateway: Gateway, job: str) -> None:
-        self.events: list[Event] = []
-        self.connections = 0
-        self.few = asyncio.Event()
-        """Set once there is something to lose."""
-        self._gateway = gateway
-        self._path = f"/v1/jobs/{job}/events"
-
-    async def watch(self) -> None:
-        last = ""
-        async with asyncio.timeout(WITHIN), aiohttp.ClientSession() as session:
-            while not self.events or self.events[-1].data != "[DONE]":
-                source = EventSource(last_event_id=last)
-                try:
-                    await self._read(session, source)
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.1)  # as a browser waits before it comes back
-                last = source.last_event_id
-
-    async def _read(self, session: aiohttp.ClientSession, source: EventSource) -> None:
-        headers = {"Authorization": f"Bearer {self._gateway.key}", "Last-Event-ID": source.last_event_id}
-        async with session.get(self._gateway.url + self._path, headers=headers) as answer:
-            answer.raise_for_status()
-            self.connections += 1
-            async for piece in answer.content.iter_any():
-                seen = len(source.events)
-                source.read(piece)
-                self.events += source.events[seen:]
-                if len(self.numbers()) > 4:
-                    self.few.set()
-
-    def numbers(self) -> list[int]:
-        """The seqs of the lines it has got."""
-        ids = [event.last_event_id for event in self.events if event.type in {"message", "agentjob"}]
-        return [int(each.rpartition("-")[2]) for each in ids if not each.endswith("/end")]
 
 
 def kubectl(jobs: Jobs, *words: str) -> None:
@@ -63,7 +23,7 @@ async def until_done(jobs: Jobs, job: Job, watchers: list[Watcher], *fault: str)
     """Lets something happen to the gateway once all watch, and waits until they have seen the end."""
     async with asyncio.TaskGroup() as tasks:
         for watcher in watchers:
-            tasks.create_task(watcher.watch())
+            tasks.create_task(watcher.watch(WITHIN))
         for watcher in watchers:
             await watcher.few.wait()
         await asyncio.to_thread(kubectl, jobs, *fault)
@@ -100,13 +60,13 @@ async def test_every_line_comes_once_and_in_order_though(gateway: Gateway, jobs:
     name = f"watched-{fault.name}"
     job = jobs.submit(name, f"[script: many-turns {fault.turns}]")
     await asyncio.to_thread(job.wait, "jsonpath={.status.phase}=Running")
-    watchers = [Watcher(gateway, name) for _ in range(20)]
+    watchers = [Watcher(f"{gateway.url}/v1/jobs/{name}/events", gateway.key) for _ in range(READERS)]
     await until_done(jobs, job, watchers, *fault.command)
     whole = [line.seq for line in job.lines()]
     assert whole == list(range(1, len(whole) + 1))
     assert [watcher.numbers() for watcher in watchers] == [whole] * len(watchers)
     assert min(watcher.connections for watcher in watchers) >= fault.connections
-    assert not [event for watcher in watchers for event in watcher.events if event.type == "gap"]
+    assert [gap for watcher in watchers for gap in watcher.gaps()] == []
     jobs.kubectl("rollout", "status", f"deployment/{RELEASE}-gateway", "--timeout=60s", timeout=70)
 
 

@@ -8,10 +8,10 @@ LONGEST_COMMAND = 600.0
 
 
 @script()
-def many_turns(_: Task, turns: int = 5) -> Plot:
-    """Call a tool that many times, then say so."""
+def many_turns(_: Task, turns: int = 5, wait: float = 0.0) -> Plot:
+    """Call a tool that many times, so many seconds after one another, then say so."""
     for turn in range(1, turns + 1):
-        yield [text(f"Turn {turn}."), bash(f"echo turn {turn} of {turns}")]
+        yield reply(text(f"Turn {turn}."), bash(f"echo turn {turn} of {turns}"), wait=wait)
     yield [text(f"Done after {turns} turns.")]
 
 
@@ -40,6 +40,14 @@ def parallel_calls(_: Task, calls: int = 3) -> Plot:
     """Call several tools in one reply and repeat what they said, in order."""
     heard = yield [bash(f"echo answer {call}") for call in range(1, calls + 1)]
     yield [text(", ".join(result.text for result in heard.results))]
+
+
+@script()
+def much_output(_: Task, turns: int = 60, calls: int = 4, kilobytes: int = 25) -> Plot:
+    """Call tools in many turns, some in each, that print so much each: about twice that goes through the log."""
+    for turn in range(turns):
+        yield [bash(f"head -c {kilobytes * 1000} /dev/zero | tr '\\0' {call}; echo {turn}") for call in range(calls)]
+    yield [text(f"Printed {turns * calls} times.")]
 
 
 @script()

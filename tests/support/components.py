@@ -1,0 +1,157 @@
+"""Components of a node held still or taken away for a while, so that a cluster can be seen to fail.
+
+A shell in the node brings it about and takes it back: when the block ends, when this process does, however it ends, and
+after LONGEST seconds at the latest.
+"""
+
+import asyncio
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from deploy.stack import Stack
+
+LONGEST: Final = 120
+"""Seconds after which a node is well again, whatever has become of whoever made it suffer."""
+BEGIN_SECONDS: Final = 30
+END_SECONDS: Final = 90
+WELL_SECONDS: Final = 60
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Commands of a shell."""
+
+    begin: str
+    """Brings it about. One that fails ends it all, and what was done is taken back."""
+    end: str
+    """Takes it back, also where only a part of it was done, and returns when all is well."""
+
+    def script(self, longest: float) -> str:
+        """Says `begun` when it is there; waits for a line, the end of its input or so long; says `over` at the end.
+
+        Whoever had not asked for the end is told `late`.
+        """
+        undo = f"undo() {{ trap - EXIT; {self.end}; }}; trap undo EXIT"
+        waits = f"read -r -t {longest:g} && said=over || said=late"
+        return f"set -e; {undo}; {self.begin}; echo begun; {waits}; undo; echo $said"
+
+
+@dataclass(frozen=True)
+class Node:
+    """Where a shell can be run."""
+
+    shell: tuple[str, ...]
+    """The command, to which the script is added."""
+    environment: Mapping[str, str]
+    """All of the command's environment."""
+
+    @asynccontextmanager
+    async def suffering(self, fault: Fault, longest: float = LONGEST) -> AsyncIterator[None]:
+        """The fault is there while the block runs.
+
+        Raises:
+            AssertionError: it was not brought about, or not taken back, or before the block ended.
+        """
+        script = fault.script(longest)
+        shell = await asyncio.create_subprocess_exec(
+            *self.shell, script, stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=self.environment
+        )
+        assert shell.stdout is not None
+        try:
+            async with asyncio.timeout(BEGIN_SECONDS):
+                said = await shell.stdout.readline()
+            if said == b"begun\n":
+                yield
+        finally:
+            async with asyncio.timeout(END_SECONDS):
+                rest, _ = await shell.communicate(b"\n")
+        assert said + rest == b"begun\nover\n", said + rest
+
+
+@dataclass(frozen=True)
+class StaticPod:
+    """A component that the kubelet runs from a file on the node: one process of the same name."""
+
+    name: str
+    is_well: str
+    """A command that succeeds when it serves."""
+    dependents: tuple[str, ...] = ()
+    """Others of this kind that are taken away meanwhile.
+
+    They would exit, because they cannot renew the leases that they lead by, and the kubelet starts them the later the
+    more often they did; held still and let go, they would take all nodes for lost that could not be heard. The leases,
+    of the same names, are ended, or those that come would wait for them to expire.
+    """
+    hearers: tuple[str, ...] = ()
+    """Deployments that are started anew: they would hear of what is new up to half a minute late."""
+
+    def frozen(self) -> Fault:
+        """It is there and does nothing: connections are taken, nobody answers."""
+        begin = (_take(*self.dependents), _signal("STOP", self.name))
+        end = (f"{_signal('CONT', self.name)} || true", self._recover())
+        return Fault("; ".join(begin), "; ".join(end))
+
+    def gone(self) -> Fault:
+        """It was killed, and is not started again: connections are refused."""
+        begin = (_take(*self.dependents, self.name),)
+        end = (_give(self.name), self._recover())
+        return Fault("; ".join(begin), "; ".join(end))
+
+    def _recover(self) -> str:
+        leases = f"delete leases --ignore-not-found {' '.join(self.dependents)}"
+        steps = [_until(self.is_well), _kubectl(leases), _give(*self.dependents)]
+        for deployment in self.hearers:
+            steps += [_kubectl(f"rollout restart {deployment}"), _kubectl(f"rollout status {deployment} --timeout=60s")]
+        return "; ".join(steps)
+
+
+def _take(*pods: str) -> str:
+    """Killed: asked to end, the API server serves those who are connected for half a minute more."""
+    moves = [f"mv {_file(pod)} {_aside(pod)}" for pod in pods]
+    return "; ".join([*moves, *(_until(f"! {_signal('KILL', pod)}") for pod in pods)])
+
+
+def _give(*pods: str) -> str:
+    """Under another uid: the kubelet lets a Pod of one uid wait the longer before it starts the more often it ended."""
+    uid = r'sed -i "/^  uid: /d; s/^metadata:/&\n  uid: $(cat /proc/sys/kernel/random/uuid)/"'
+    backs = (f"{uid} {_aside(pod)}; mv {_aside(pod)} {_file(pod)}" for pod in pods)
+    return "; ".join(f"if test -e {_aside(pod)}; then {back}; fi" for pod, back in zip(pods, backs, strict=True))
+
+
+def _file(pod: str) -> str:
+    return f"/etc/kubernetes/manifests/{pod}.yaml"
+
+
+def _aside(pod: str) -> str:
+    return f"/etc/kubernetes/{pod}.yaml"
+
+
+def _signal(signal: str, process: str) -> str:
+    """Fails when there is none. By its command line: the kernel cuts a process's name at 15 bytes."""
+    return f'pkill -{signal} -f "^{process} "'
+
+
+def _kubectl(words: str) -> str:
+    return f"kubectl --kubeconfig=/etc/kubernetes/admin.conf -n kube-system {words} >/dev/null"
+
+
+def _until(condition: str) -> str:
+    return f"timeout {WELL_SECONDS} bash -c 'until {condition} >/dev/null; do sleep 0.2; done'"
+
+
+API_SERVER: Final = StaticPod(
+    "kube-apiserver",
+    is_well="curl --silent --fail --insecure --max-time 2 https://127.0.0.1:6443/readyz",
+    dependents=("kube-controller-manager", "kube-scheduler"),
+    hearers=("deployment/coredns",),
+)
+
+
+def control_plane(stack: Stack) -> Node:
+    """The node that the API server runs on: with kind, a container of the node's name. Asked for while all is well."""
+    selector = "node-role.kubernetes.io/control-plane"
+    name = stack.kubectl("get", "nodes", "-l", selector, "-o", "jsonpath={.items[0].metadata.name}")
+    return Node(("docker", "exec", "--interactive", name, "bash", "-c"), stack.program.variables())
