@@ -135,7 +135,8 @@ def api_key(stack: Stack, namespace: str) -> str:
     """Made before the gateway starts: the kubelet takes its time to bring a key to one that runs."""
     keys, secret = (sys.executable, "-m", "agentjob_gateway.keys"), f"{namespace}/{RELEASE}-keys"
     terms = ("create", "e2e", "--namespace", namespace, "--role", "submit", "--secret", secret)
-    return stack.program.run(*keys, *terms, timeout=30).strip()
+    many = ("--streams", "1000", "--requests-per-minute", "10000")
+    return stack.program.run(*keys, *terms, *many, timeout=30).strip()
 
 
 @pytest.fixture(scope="session")

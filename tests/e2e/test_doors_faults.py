@@ -11,7 +11,6 @@ from watcher import Watcher
 
 pytestmark = pytest.mark.cluster
 
-READERS = 20
 WITHIN = 100.0
 
 
@@ -44,12 +43,15 @@ class Fault(NamedTuple):
     """How long the agent works."""
     connections: int = 1
     """How often each client has to connect, at least."""
+    readers: int = 20
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(Fault("killed", (*KILL, *GATEWAYS), connections=2), id="every gateway is killed"),
+        pytest.param(
+            Fault("killed", (*KILL, *GATEWAYS), 150, 2, readers=200), id="every gateway is killed, with 200 clients"
+        ),
         pytest.param(
             Fault("replaced", ("rollout", "restart", f"deployment/{RELEASE}-gateway"), 250, 2), id="they are replaced"
         ),
@@ -60,7 +62,7 @@ async def test_every_line_comes_once_and_in_order_though(gateway: Gateway, jobs:
     name = f"watched-{fault.name}"
     job = jobs.submit(name, f"[script: many-turns {fault.turns}]")
     await asyncio.to_thread(job.wait, "jsonpath={.status.phase}=Running")
-    watchers = [Watcher(f"{gateway.url}/v1/jobs/{name}/events", gateway.key) for _ in range(READERS)]
+    watchers = [Watcher(f"{gateway.url}/v1/jobs/{name}/events", gateway.key) for _ in range(fault.readers)]
     await until_done(jobs, job, watchers, *fault.command)
     whole = [line.seq for line in job.lines()]
     assert whole == list(range(1, len(whole) + 1))

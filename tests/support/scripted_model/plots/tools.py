@@ -43,10 +43,11 @@ def parallel_calls(_: Task, calls: int = 3) -> Plot:
 
 
 @script()
-def much_output(_: Task, turns: int = 60, calls: int = 4, kilobytes: int = 25) -> Plot:
+def much_output(_: Task, turns: int = 60, calls: int = 4, kilobytes: int = 25, wait: float = 0.0) -> Plot:
     """Call tools in many turns, some in each, that print so much each: about twice that goes through the log."""
     for turn in range(turns):
-        yield [bash(f"head -c {kilobytes * 1000} /dev/zero | tr '\\0' {call}; echo {turn}") for call in range(calls)]
+        prints = [f"head -c {kilobytes * 1000} /dev/zero | tr '\\0' {call % 10}" for call in range(calls)]
+        yield reply(*(bash(f"{each}; echo {turn}") for each in prints), wait=wait)
     yield [text(f"Printed {turns * calls} times.")]
 
 
