@@ -69,7 +69,7 @@ class Outage(NamedTuple):
 OUTAGES = [
     pytest.param(Outage("hangs", API_SERVER.frozen(), 10, 16, 0), id="it hangs for 10 s"),
     pytest.param(Outage("gone", API_SERVER.gone(), 10, 16, 1), id="it is gone for 10 s"),
-    pytest.param(Outage("gone-long", API_SERVER.gone(), 60, 50, 1), id="it is gone for 60 s, and the agent ends"),
+    pytest.param(Outage("hangs-long", API_SERVER.frozen(), 60, 50, 1), id="it hangs for 60 s, and the agent ends"),
 ]
 
 

@@ -86,7 +86,9 @@ class StaticPod:
     of the same names, are ended, or those that come would wait for them to expire.
     """
     hearers: tuple[str, ...] = ()
-    """Deployments that are started anew: they would hear of what is new up to half a minute late."""
+    """What is started anew: it would hear of Services and their addresses up to half a minute late, of the API server's
+    own too.
+    """
 
     def frozen(self) -> Fault:
         """It is there and does nothing: connections are taken, nobody answers."""
@@ -103,8 +105,8 @@ class StaticPod:
     def _recover(self) -> str:
         leases = f"delete leases --ignore-not-found {' '.join(self.dependents)}"
         steps = [_until(self.is_well), _kubectl(leases), _give(*self.dependents)]
-        for deployment in self.hearers:
-            steps += [_kubectl(f"rollout restart {deployment}"), _kubectl(f"rollout status {deployment} --timeout=60s")]
+        for hearer in self.hearers:
+            steps += [_kubectl(f"rollout restart {hearer}"), _kubectl(f"rollout status {hearer} --timeout=60s")]
         return "; ".join(steps)
 
 
@@ -146,7 +148,7 @@ API_SERVER: Final = StaticPod(
     "kube-apiserver",
     is_well="curl --silent --fail --insecure --max-time 2 https://127.0.0.1:6443/readyz",
     dependents=("kube-controller-manager", "kube-scheduler"),
-    hearers=("deployment/coredns",),
+    hearers=("daemonset/kube-proxy", "deployment/coredns"),
 )
 
 
