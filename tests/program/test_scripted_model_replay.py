@@ -129,7 +129,7 @@ def test_a_prompt_chooses_its_script(prompt: str, plays: str) -> None:
         pytest.param("Write a poem.", "no script plays the prompt 'Write a poem.'", id="nothing plays the prompt"),
         pytest.param("[script: gohst]", "no script is called 'gohst'", id="the name is unknown"),
         pytest.param("[script: gohst]", "say-hello, ", id="an unknown name gets the list of the known"),
-        pytest.param("[script: many-turns x]", "many-turns [turns=5]] was given 'x'", id="an argument is no number"),
+        pytest.param("[script: slow x]", "slow [seconds=600.0]] was given 'x'", id="an argument is no number"),
         pytest.param("[script: say-hello 1 2]", "[script: say-hello] was given '1 2'", id="an argument is too much"),
         pytest.param("[script: big-argument]", "big-argument path [megabytes=5.0]] was", id="an argument is missing"),
         pytest.param("[script: memory-hog 1 me]", "'hog', 'cli' or 'runner'", id="an argument is none of the choices"),
