@@ -61,6 +61,8 @@ class Keeper:
     _wanted: dict[str, Object] = field(default_factory=dict)
     """All jobs that are to be read to their ends, by uid."""
     _records: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _open: dict[str, Record] = field(default_factory=dict)
+    """Of the archive, by uid."""
     _failures: dict[str, int] = field(default_factory=dict)
     """How often in a row a job could not be."""
     _resting: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
@@ -111,7 +113,7 @@ class Keeper:
         own.sort(key=lambda job: job["metadata"]["creationTimestamp"])
         uids = [job["metadata"]["uid"] for job in own]
         for uid in self._records.keys() - uids:
-            self._records[uid].cancel()
+            self._give_up(uid)
         for uid, job in zip(uids, own, strict=True):
             if len(self._records) >= self.most:
                 break
@@ -126,6 +128,13 @@ class Keeper:
         """Whether a job's latest lines are kept at hand: also once it has become our own, until it has been read."""
         return self.peers.inherits(uid) or (self.peers.owns(uid) and uid in self.standby)
 
+    def _give_up(self, uid: str) -> None:
+        """Ends a record. Where another replica goes on, what was read is written first."""
+        if uid in self._wanted and uid in self._open:
+            self._open[uid].hand_over()
+        else:
+            self._records[uid].cancel()
+
     def _begin(self, uid: str, job: Object) -> None:
         task = self._records[uid] = asyncio.create_task(self._keep(job))
         task.add_done_callback(lambda ended: self._ended(uid, job, ended))
@@ -134,9 +143,16 @@ class Keeper:
         if self.archive is None:
             await self._listen(job)
             return
-        is_whole = await Record(self.source, self.archive, job, self.counts, self.pace).run()
+        uid = job["metadata"]["uid"]
+        record = self._open[uid] = Record(self.source, self.archive, job, self.counts, self.pace)
+        try:
+            is_whole = await record.run()
+        finally:
+            del self._open[uid]
+        if is_whole is None:
+            return
         if (latest := self._latest(job)) is None:
-            await self.archive.remove(job["metadata"]["namespace"], job["metadata"]["uid"])
+            await self.archive.remove(job["metadata"]["namespace"], uid)
             return
         if not answers.phase(latest).is_final:
             raise Unavailable("expected all lines of a job to come before it ends, found an end of them")
@@ -187,7 +203,7 @@ class Keeper:
         if self._latest(job) is None:
             self._wanted.pop(uid, None)
             self._failures.pop(uid, None)
-        if task.cancelled() or uid not in self._wanted:
+        if task.cancelled() or uid not in self._wanted or not self.peers.owns(uid):
             return
         self._failures[uid] = failures = self._failures.get(uid, 0) + 1
         delay = self.pace.again.delay(failures)

@@ -35,6 +35,8 @@ class Pace(NamedTuple):
 
     part_seconds: float = 5.0
     """How long a line is held back at most."""
+    last_seconds: float = 10.0
+    """How long it may take to write what was read, when another replica goes on."""
     again: Backoff = Backoff(first=0.5, most=30.0)
     """Between two tries of what the store did not do."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -103,25 +105,44 @@ class Record:
         self._pending = 0
         """Bytes of lines that are not written yet."""
         self._is_over = False
+        self._leaving = asyncio.Event()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
 
-    async def run(self) -> bool:
-        """Follows the job to its end and seals every attempt; whether all lines are kept.
+    def hand_over(self) -> None:
+        """Ends it once what was read is written: another replica goes on."""
+        self._leaving.set()
+
+    async def run(self) -> bool | None:
+        """Follows the job to its end and seals every attempt; whether all lines are kept. None when it was handed over.
 
         Raises:
             Unavailable: the lines cannot be had at the moment.
         """
         self._kept = await self._surely(lambda: self._archive.kept(*self._job))
         self._has_gaps = any(each.has_gaps for each in self._kept.values())
-        tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._write_all())]
+        follow, write = asyncio.create_task(self._follow()), asyncio.create_task(self._write_all())
+        tasks = (follow, write, asyncio.create_task(self._leaving.wait()))
         try:
-            await asyncio.gather(*tasks)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if follow.done() or write.done():
+                await asyncio.gather(follow, write)
+                return not self._has_gaps
+            follow.cancel()
+            await asyncio.wait([follow])
+            await self._write_rest(write)
+            return None
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return not self._has_gaps
+
+    async def _write_rest(self, write: asyncio.Task[None]) -> None:
+        """Writes what was read. What the store does not take in time is read again by whoever goes on."""
+        self._close()
+        self._is_over = True
+        if self._steps:
+            await asyncio.wait([write], timeout=self._pace.last_seconds)
 
     def _start(self) -> Position:
         """Up to where everything is kept."""

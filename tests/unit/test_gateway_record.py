@@ -275,7 +275,7 @@ async def test_one_that_is_killed_at_any_step_is_finished_by_the_next(killed_at:
     assert (await place.read(), await place.kept()) == (lines, {1: Kept(is_sealed=True)})
 
 
-async def until_cancelled(tasks: Sequence[asyncio.Task[bool]], after: int) -> None:
+async def until_cancelled(tasks: Sequence[asyncio.Task[bool | None]], after: int) -> None:
     for _ in range(after):
         await asyncio.sleep(0)
     for task in tasks:
@@ -319,3 +319,39 @@ def test_spans_of_parts_are_what_is_in_them() -> None:
     found = Part(line(3))
     assert found.take(line(4))
     assert found.span == Span(3, 4)
+
+
+async def handed_over(place: Place, script: Script, pace: Pace) -> bool | None:
+    """A record that is handed over once it has read all that there is."""
+    record, script.is_over = place.record(script, pace), False
+    running = asyncio.create_task(record.run())
+
+    async def has_read() -> bool:
+        return script.given == len(script.items)
+
+    await until(has_read)
+    record.hand_over()
+    async with asyncio.timeout(5):
+        return await running
+
+
+async def test_who_hands_a_job_over_writes_first_what_it_has_read() -> None:
+    place = Place()
+    assert await handed_over(place, Script(line(1), line(2)), PATIENT) is None
+    assert await place.kept() == {1: Kept(parts=(Span(1, 2),))}
+    script = Script(line(1), line(2), line(3))
+    assert await place.record(script).run()
+    assert script.asked == [Position(1, 2)]
+    assert await place.read() == [line(1), line(2), line(3)]
+
+
+async def test_a_job_of_which_nothing_was_read_is_handed_over_at_once() -> None:
+    place = Place()
+    assert await handed_over(place, Script(), PATIENT._replace(last_seconds=60)) is None
+
+
+async def test_a_store_that_does_not_answer_does_not_hold_up_the_next_one() -> None:
+    place = Place()
+    place.store.fault = lambda call, _: FULL if call == "put" else None
+    assert await handed_over(place, Script(line(1)), PATIENT._replace(last_seconds=0.05)) is None
+    assert await place.kept() == {}
