@@ -221,6 +221,7 @@ def test_what_is_left_out_is_filled_in(namespace: str) -> None:
         "runner": {"resources": {}},
         "activeDeadlineSeconds": 1800,
         "ttlSecondsAfterFinished": 30 * 86_400,
+        "priority": 0,
         "suspend": False,
         "cancel": False,
     }
@@ -302,6 +303,7 @@ def test_a_cancellation_cannot_be_taken_back(namespace: str, kept: str, value: b
 
 STATUS = {
     "phase": "Running",
+    "queue": {"position": 3, "reason": "InstallationFull"},
     "podName": "kept-1",
     "attemptCount": 1,
     "costUSD": "0.12",
@@ -320,7 +322,7 @@ def test_a_job_shows_where_it_stands(namespace: str, kept: str) -> None:
     assert shown.pop("AGE")
     assert shown == {
         "NAME": kept, "PHASE": "Running", "REASON": "Running", "TURNS": "4", "COST": "0.12", "ATTEMPTS": "1",
-        "MODEL": "claude-x", "POD": "kept-1", "SESSION": "0a1b",
+        "MODEL": "claude-x", "POD": "kept-1", "SESSION": "0a1b", "QUEUE": "3",
     }  # fmt: skip
 
 
