@@ -53,7 +53,7 @@ SUITES = (
     Suite(
         name="program",
         about="each program on fakes, with the real CLI",
-        minutes=10,
+        minutes=20,
         commands=(pytest("tests/program"),),
     ),
     Suite(
