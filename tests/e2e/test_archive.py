@@ -58,7 +58,7 @@ def told(log: bytes) -> list[Object]:
 @pytest.fixture(scope="module")
 def finished(jobs: Jobs) -> Job:
     """A job made with kubectl, whose agent has used a tool, and that is read to its end."""
-    job = jobs.submit("by-hand", "[script: many-turns 3]")
+    job = jobs.submit("made-by-hand", "[script: many-turns 3]")
     job.wait("condition=Archived", 90)
     return job
 

@@ -68,7 +68,8 @@ def test_an_answer_that_no_termination_message_holds_is_read_from_the_log(jobs: 
 def test_kubectl_shows_what_a_person_wants_to_know(mended: Job) -> None:
     heads, row = mended.kubectl("get", "aj", mended.name, "-o", "wide").splitlines()
 
-    assert heads.split() == ["NAME", "PHASE", "REASON", "TURNS", "COST", "ATTEMPTS", "AGE", "MODEL", "POD", "SESSION"]
+    always = ["NAME", "PHASE", "REASON", "TURNS", "COST", "ATTEMPTS", "AGE"]
+    assert heads.split() == [*always, "QUEUE", "MODEL", "POD", "SESSION"]
     assert row.split()[1:3] == ["Succeeded", "Completed"]
     assert row.split()[4] == mended.status["costUSD"]
 
