@@ -137,7 +137,7 @@ def test_a_job_that_ends_while_no_operator_is_there_is_told_afterwards(jobs: Job
         timeout=70,
     )
     assert job.status["phase"] == "Running"
-    jobs.kubectl("scale", "deployment/agentjob-e2e", "--replicas=1")
+    jobs.kubectl("scale", "deployment/agentjob-e2e", "--replicas=2")
 
     assert job.finished(60)["phase"] == "Succeeded"
 
