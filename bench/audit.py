@@ -209,7 +209,7 @@ async def measure(place: Place, lines: int) -> tuple[list[Row], Any]:
     await asyncio.to_thread(place.kubectl, "delete", "pods", *(f"{job}-1" for job in jobs))
     await together(PATIENCE, each + 1, late, [])
     ours, theirs, again = (
-        total(each_.tally.verdict(each + 1) for each_ in side) for side in (watchers, followers, late)
+        total(client.tally.verdict(each + 1) for client in side) for side in (watchers, followers, late)
     )
     details = {
         "faults": faults.happened,

@@ -77,6 +77,12 @@ def failure(job: Object) -> str | None:
     return None if found is None else found["message"] or found["reason"]
 
 
+def submitter(job: Object) -> str | None:
+    """The caller that has made a job; None where it was not made through the doors."""
+    found: str | None = (job["metadata"].get("annotations") or {}).get(names.ANNOTATION_SUBMITTED_BY)
+    return found
+
+
 def resource(job: Object) -> Object:
     """A job of `/v1`: the resource, with what only its writers need left out."""
     meta = job["metadata"]
@@ -86,7 +92,7 @@ def resource(job: Object) -> Object:
         "uid": meta["uid"],
         "createdAt": meta["creationTimestamp"],
         "labels": meta.get("labels") or {},
-        "submittedBy": (meta.get("annotations") or {}).get(names.ANNOTATION_SUBMITTED_BY),
+        "submittedBy": submitter(job),
         "spec": job["spec"],
         "status": job["status"],
     }

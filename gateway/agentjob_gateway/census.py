@@ -3,7 +3,6 @@
 from collections import Counter
 from typing import Any, NamedTuple
 
-from agentjob_api import names
 from agentjob_gateway import answers
 
 Object = dict[str, Any]
@@ -32,7 +31,7 @@ class Census:
         if (before := self._known.pop(uid, None)) is not None:
             self._count(before, -1)
         if not (is_gone or phase.is_final):
-            found = Entry(job["metadata"]["namespace"], owner(job), phase.is_waiting)
+            found = Entry(job["metadata"]["namespace"], answers.submitter(job), phase.is_waiting)
             self._known[uid] = found
             self._count(found, 1)
 
@@ -51,9 +50,3 @@ class Census:
         self._owned[mine] += change
         if not self._owned[mine]:
             del self._owned[mine]  # callers come and go
-
-
-def owner(job: Object) -> str | None:
-    """The caller that has made a job; None where it was not made through the doors."""
-    found: str | None = (job["metadata"].get("annotations") or {}).get(names.ANNOTATION_SUBMITTED_BY)
-    return found

@@ -13,7 +13,7 @@ from agentjob_gateway import answers, audit, errors
 from agentjob_gateway.audit import Deed
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.caller import Caller, Verb
-from agentjob_gateway.census import Census, owner
+from agentjob_gateway.census import Census
 from agentjob_gateway.errors import BadRequest, Missing, NotAllowed, TooMany, Unavailable
 from agentjob_gateway.submission import Submission, check_same, manifest
 from agentjob_kube.backoff import Backoff
@@ -190,7 +190,7 @@ def _deed(caller: Caller, verb: Verb, key: Key, request: str) -> Deed:
 
 def is_own(caller: Caller, job: Object) -> bool:
     """Whether a caller has made a job."""
-    return owner(job) == caller.name
+    return answers.submitter(job) == caller.name
 
 
 def _is_of(found: Object, wanted: Object) -> bool:

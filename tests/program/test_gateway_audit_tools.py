@@ -13,6 +13,7 @@ from agentjob_api.lines import envelope
 from agentjob_gateway import audit
 from agentjob_gateway.share import owner
 from agentjob_kube.resources import ENDPOINT_SLICES
+from endpoints import endpoint_slice
 from operated import until
 from served import Door, Served, served
 
@@ -81,9 +82,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 async def replicas(place: Served) -> dict[str, Door]:
     """Two that know each other."""
-    slices = {"kubernetes.io/service-name": HOME["service"]}
-    endpoints = [{"targetRef": {"kind": "Pod", "name": name}, "conditions": {"ready": True}} for name in NAMES]
-    body = {"metadata": {"name": "gateway-1", "labels": slices}, "endpoints": endpoints}
+    body = endpoint_slice("gateway-1", HOME["service"], *NAMES)
     await place.client.create(ENDPOINT_SLICES, HOME["namespace"], body)
     return {name: await place.door(peers=HOME, podName=name).start() for name in NAMES}
 

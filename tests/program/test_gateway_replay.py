@@ -14,6 +14,7 @@ from agentjob_gateway.history import ArchiveError
 from agentjob_gateway.serve import serve
 from agentjob_gateway.settings import Settings
 from agentjob_kube.resources import AGENT_JOBS, ENDPOINT_SLICES, PODS
+from endpoints import endpoint_slice
 from operated import until
 from served import NAMESPACE, Door, Served, served
 from watched import Viewer, Watched, numbered
@@ -32,9 +33,7 @@ class Place:
     async def door(self, name: str) -> Door:
         """A replica that archives, and is ready."""
         door = self.served.door(archive=self.archive, peers=HOME, podName=name)
-        slices = {"kubernetes.io/service-name": HOME["service"]}
-        endpoints = [{"targetRef": {"kind": "Pod", "name": name}, "conditions": {"ready": True}}]
-        body = {"metadata": {"name": f"gateway-{name}", "labels": slices}, "endpoints": endpoints}
+        body = endpoint_slice(f"gateway-{name}", HOME["service"], name)
         await self.served.client.create(ENDPOINT_SLICES, HOME["namespace"], body)
         return await door.start()
 

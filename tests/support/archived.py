@@ -23,6 +23,7 @@ from agentjob_kube.client import Client, Object
 from agentjob_kube.errors import NotFound
 from agentjob_kube.resources import AGENT_JOBS, ENDPOINT_SLICES
 from agentjob_kube.wire import HttpTransport
+from endpoints import endpoint_slice
 from fake_cluster import FakeCluster
 from operated import NAMESPACE, until
 from stores import Unreliable
@@ -106,12 +107,7 @@ class Archived:
 
     async def ready(self, *names: str) -> None:
         """Lets these replicas, and no others, be ready."""
-        body = {
-            "metadata": {"name": "gateway-1", "labels": {"kubernetes.io/service-name": HOME.name}},
-            "endpoints": [
-                {"targetRef": {"kind": "Pod", "name": name}, "conditions": {"ready": True}} for name in names
-            ],
-        }
+        body = endpoint_slice("gateway-1", HOME.name, *names)
         key = Key(HOME.namespace, "gateway-1")
         with suppress(NotFound):
             await self._client.patch(ENDPOINT_SLICES, key, {"endpoints": body["endpoints"]})

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,6 +16,7 @@ import yaml
 
 import chart
 from deploy.kind import debian
+from operated import free_port
 
 Object = dict[str, Any]
 
@@ -52,9 +52,7 @@ class Prometheus:
 def scraping(where: Path, kubeconfig: Path, namespace: str, pods: dict[str, int]) -> Iterator[Prometheus]:
     """A Prometheus that scrapes the ports of these Pods every second, ended with the block."""
     debian.ensure_programs({"prometheus": "prometheus"})
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{found.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     (where / "prometheus.yml").write_text(yaml.safe_dump(_config(where, kubeconfig, namespace, pods)))
     command = (
         "prometheus",
@@ -65,9 +63,9 @@ def scraping(where: Path, kubeconfig: Path, namespace: str, pods: dict[str, int]
     )
     with subprocess.Popen(command) as process:
         try:
-            found_ = Prometheus(f"http://{address}")
-            _wait(found_, process)
-            yield found_
+            server = Prometheus(f"http://{address}")
+            _wait(server, process)
+            yield server
         finally:
             process.terminate()
             process.wait(20)

@@ -11,7 +11,7 @@ from agentjob_api.names import ANNOTATION_SUBMITTED_BY
 from agentjob_api.phases import Phase
 from agentjob_gateway import answers
 from agentjob_gateway.cache import JobCache
-from agentjob_gateway.census import Census, owner
+from agentjob_gateway.census import Census
 
 Object = dict[str, Any]
 
@@ -75,5 +75,5 @@ def test_it_is_what_a_look_at_the_cache_gives(steps: list[tuple[str, str, Phase,
     there = list(cache.of("agents"))
     open_ = [each for each in there if not answers.phase(each).is_final]
     assert census.waiting("agents") == sum(answers.phase(each).is_waiting for each in there)
-    assert census.owned("agents", "x") == sum(owner(each) == "x" for each in open_)
+    assert census.owned("agents", "x") == sum(answers.submitter(each) == "x" for each in open_)
     assert len(census._known) == len(open_)
