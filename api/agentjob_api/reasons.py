@@ -23,6 +23,8 @@ class Reason(StrEnum):
     """The agent finished and left a result."""
     CANCELLED = "Cancelled"
     """`spec.cancel` was set."""
+    SUSPENDED = "Suspended"
+    """`spec.suspend` was set; another attempt starts when that is taken back."""
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     """The attempt ran for `spec.activeDeadlineSeconds`."""
     BUDGET_EXCEEDED = "BudgetExceeded"
@@ -77,6 +79,7 @@ class Reason(StrEnum):
 RETRY_CLASS: dict[Reason, RetryClass] = {
     Reason.COMPLETED: RetryClass.NEVER,
     Reason.CANCELLED: RetryClass.NEVER,
+    Reason.SUSPENDED: RetryClass.RESUME,
     Reason.DEADLINE_EXCEEDED: RetryClass.NEVER,
     Reason.BUDGET_EXCEEDED: RetryClass.NEVER,
     Reason.MAX_TURNS: RetryClass.NEVER,

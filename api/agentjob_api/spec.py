@@ -195,6 +195,9 @@ class AgentJobSpec(Resource):
     """What the agent finds in its working directory."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=7 * DAY)] = 1800
     """Seconds an attempt may take, from the Pod's start; then the agent is stopped and the job fails."""
+    backoff_limit: Annotated[int, Field(ge=0, le=100)] = 2
+    """Attempts after the first: with one more that fails of itself, the job fails. Those that the cluster took away do
+    not count, but ten of them in a row are the end as well; nor do those that were suspended."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=3650 * DAY)] = 30 * DAY
     """Seconds the job is kept after it ended."""
     ttl_seconds_after_failed: Annotated[int, Field(ge=0, le=3650 * DAY)] | None = None
@@ -202,7 +205,8 @@ class AgentJobSpec(Resource):
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     """Which of the jobs that wait for room start first: those of the highest priority. It stops none that runs."""
     suspend: bool = False
-    """Whether the job waits instead of starting. It does not stop an agent that has started."""
+    """Whether the job waits. An agent that works is stopped with its time of grace; when this is taken back, another
+    attempt starts."""
     cancel: bool = False
     """Whether the job is to be stopped. It cannot be taken back."""
     runner: RunnerSpec = RunnerSpec()

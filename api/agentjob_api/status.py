@@ -15,8 +15,11 @@ MAX_RESULT_BYTES = 32_768
 MAX_MESSAGE = 4_096
 """Characters of a message in a condition or failure."""
 MAX_ATTEMPTS_SHOWN = 10
+MAX_MODELS = 64
+MAX_DOLLARS = 32
+"""Characters of an amount."""
 
-Dollars = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+([.][0-9]+)?$")]
+Dollars = Annotated[str, Field(max_length=MAX_DOLLARS, pattern=r"^[0-9]+([.][0-9]+)?$")]
 """US dollars as a decimal string: exact, unlike a float."""
 Count = Annotated[int, Field(ge=0, le=2**53 - 1, json_schema_extra={"format": "int64"})]
 """A number that survives JSON everywhere."""
@@ -36,7 +39,7 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
     """The job cannot go on by itself: something it names is missing, or it has failed."""
     SUSPENDED = "Suspended"
-    """The job waits because `spec.suspend` is set."""
+    """The job waits because `spec.suspend` is set; an agent that worked has stopped."""
     ARCHIVED = "Archived"
     """The job has ended, and its log is kept outside its Pods. Set by the gateway; the operator leaves it as it is."""
 
@@ -58,7 +61,9 @@ class Standing(StrEnum):
     RUNNING = "Running"
     """The agent works."""
     SUSPENDED = "Suspended"
-    """`spec.suspend` is set."""
+    """`spec.suspend` is set, and no agent works."""
+    BACK_OFF = "BackOff"
+    """An attempt has ended that is worth another; the message says which, why, and when the next may start."""
     REFERENCE_MISSING = "ReferenceMissing"
     """A Secret, ConfigMap or key that the job names does not exist. The job goes on when it appears."""
     POD_REFUSED = "PodRefused"
@@ -124,7 +129,7 @@ class Usage(Resource):
     """Tokens read from the cache."""
     cache_creation_input_tokens: Count = 0
     """Tokens written to the cache."""
-    by_model: Annotated[dict[str, ModelUsage], Field(max_length=64)] = {}
+    by_model: Annotated[dict[str, ModelUsage], Field(max_length=MAX_MODELS)] = {}
     """The same by model, subagents included."""
 
 
@@ -222,14 +227,14 @@ class AgentJobStatus(Resource):
     attempt_count: Count = 0
     """Attempts so far."""
     failed_count: Count = 0
-    """Attempts that failed; those that the cluster took away do not count."""
+    """Attempts that failed; those that the cluster took away, or that were suspended, do not count."""
     result: Result | None = None
-    """The agent's answer."""
+    """The agent's answer, in the last attempt, once the job has ended."""
     usage: Usage | None = None
-    """Tokens over all attempts."""
+    """Tokens over all attempts that have ended."""
     cost_usd: Annotated[Dollars | None, Field(alias="costUSD")] = None
-    """Dollars over all attempts; never goes down."""
+    """Dollars over all attempts that have ended; never goes down."""
     session: SessionStatus | None = None
-    """The conversation."""
+    """The conversation of the last attempt that has ended."""
     failure: Failure | None = None
-    """Why the job did not succeed."""
+    """Why the job did not succeed, once it has ended."""

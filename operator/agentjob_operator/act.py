@@ -242,4 +242,6 @@ def _tell(job: AgentJob, status: AgentJobStatus) -> None:
     facts = _about(job) | {"attempt": status.attempt_count, "phase": status.phase.value}
     if status.failure is not None:
         facts |= {"reason": status.failure.reason.value}
+    elif status.attempts and (reason := status.attempts[-1].reason) is not None:
+        facts |= {"reason": reason.value}
     log.info("Job is %s", status.phase.value, extra=facts)

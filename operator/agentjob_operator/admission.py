@@ -86,7 +86,7 @@ class Admission:
         job, pods = self.store.jobs.get(key), self.store.pods(key)
         if rules.takes_a_slot(job, pods):
             self.queue.works(key)
-        elif job is not None and self._may_start(job, now) and rules.wants_to_start(job, pods):
+        elif job is not None and self._may_start(job, now) and rules.wants_to_start(job, pods, now):
             self.queue.waits(_turn(job))
         else:
             self.queue.rests(key)

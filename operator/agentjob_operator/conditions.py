@@ -58,6 +58,12 @@ def conditions(job: Summary, generation: int, before: Sequence[Condition], now: 
     return [*found, *(old for old in before if old.type in OTHERS)]
 
 
+def standing(found: Sequence[Condition]) -> str | None:
+    """Where a job stands, in one word: the reason of its condition Ready."""
+    ready = find(found, ConditionType.READY)
+    return ready.reason if ready is not None else None
+
+
 def find(found: Sequence[Condition], kind: ConditionType) -> Condition | None:
     """The condition of a type, where it is there."""
     return next((condition for condition in found if condition.type is kind), None)

@@ -2,10 +2,11 @@
 
 job gone            delete its Pods
 job finished        delete its Pods, then the job, each after its time to live
-no attempt yet      cancelled, suspended, refused, to wait for room, or: create the Pod
-an attempt          ended: the job has finished; else stop it, or say where it stands
+no attempt goes on  cancelled, suspended, backing off, refused, to wait for room, or: create the Pod of the next
+an attempt          ended: the job has finished, or another follows; else stop it, or say where it stands
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,9 +14,9 @@ from agentjob_api.job import AgentJob
 from agentjob_api.phases import Phase
 from agentjob_api.reasons import Reason
 from agentjob_api.status import AgentJobStatus, ConditionType, Standing
-from agentjob_operator import rules, status
-from agentjob_operator.conditions import Summary, find
-from agentjob_operator.outcome import Ending, ending
+from agentjob_operator import attempts, rules, status
+from agentjob_operator.conditions import Summary, find, standing
+from agentjob_operator.outcome import Cause, Ending, ending
 from agentjob_operator.pod import PodView, Running
 from agentjob_operator.world import (
     Action,
@@ -48,62 +49,61 @@ def decide(world: World) -> Decision:
         return Decision(actions=tuple(DeletePod(pod) for pod in world.pods if not pod.deleting))
     if job.status.phase.is_final:
         return after_the_end(world, job)
-    match current(world, job):
-        case None:
-            return before_an_attempt(world, job)
-        case pod:
-            return during_an_attempt(world, job, pod)
-
-
-def current(world: World, job: AgentJob) -> PodView | None:
-    """The Pod of the latest attempt."""
-    own = [pod for pod in world.pods if pod.owner == job.metadata.uid]
-    return max(own, key=lambda pod: pod.attempt, default=None)
+    left_over = tuple(pod for pod in world.pods if rules.is_left_over(pod, job))
+    working = [pod for pod in world.pods if pod.owner == job.metadata.uid and pod not in left_over]
+    if working:
+        decision = during_an_attempt(world, job, min(working, key=lambda pod: pod.attempt))
+    else:
+        decision = before_an_attempt(world, job, left_over)
+    actions, times = _clean_up(world, job, left_over)
+    return replace(
+        decision,
+        actions=(*decision.actions, *actions),
+        look_again=rules.earliest((*times, *filter(None, (decision.look_again,))), world.now),
+    )
 
 
 def after_the_end(world: World, job: AgentJob) -> Decision:
     """A finished job never changes its outcome: only what is left of it goes, in time."""
-    ended = job.status.completion_time or world.now
-    gone = ended + rules.time_to_live(job)
+    gone = (job.status.completion_time or world.now) + rules.time_to_live(job)
     if gone <= world.now:
         return Decision(actions=(DeleteJob(),))
-    pods_go = ended + rules.pod_time_to_live(job, world.keeping)
-    kept_until = {pod: pods_go if pod.has_ended else ended for pod in world.pods if not pod.deleting}
-    return _write(
-        job,
-        status.seen(job),
-        actions=tuple(DeletePod(pod) for pod, until in kept_until.items() if until <= world.now),
-        look_again=rules.earliest((gone, *kept_until.values()), world.now),
-    )
+    actions, times = _clean_up(world, job, world.pods)
+    return _write(job, status.seen(job), actions=actions, look_again=rules.earliest((gone, *times), world.now))
 
 
-def before_an_attempt(world: World, job: AgentJob) -> Decision:
-    """There is no Pod of this job: it is gone, or there never was one, or it is not to be yet."""
-    if job.status.start_time is not None:
+def _clean_up(world: World, job: AgentJob, pods: Iterable[PodView]) -> tuple[tuple[Action, ...], list[datetime]]:
+    """Deletes Pods of attempts that have ended, each after its time; and the times of those that are kept."""
+    until = {pod: rules.kept_until(pod, job, world.keeping) for pod in pods if not pod.deleting}
+    return tuple(DeletePod(pod) for pod, time in until.items() if time <= world.now), list(until.values())
+
+
+def before_an_attempt(world: World, job: AgentJob, left_over: Sequence[PodView]) -> Decision:
+    """No attempt goes on: its Pod is gone, or the last one has ended, or there was none yet."""
+    if attempts.is_open(job.status):
         return _lost(world, job)
-    if job.spec.cancel:
-        return _write(job, status.lost(world, job, Reason.CANCELLED, "spec.cancel was set before the agent started."))
-    if job.spec.suspend:
-        summary = Summary(Phase.PENDING, Standing.SUSPENDED, "spec.suspend is set.", suspended=True)
-        return _write(job, status.waiting(world, job, summary))
-    if world.pods:
+    if (held := _held(world, job)) is not None:
+        return _write(job, held)
+    if len(world.pods) > len(left_over):
         return _make_way(world, job)
+    if world.now < (free_at := rules.free_at(left_over, job)):
+        return _write(job, _backs_off(world, job), look_again=free_at)
     if rules.is_refused(world.refusal, world.now):
         return _refused(world, job)
     if not world.queue.has_room:
         return _wait_for_room(world, job)
     was_suspended = find(job.status.conditions, ConditionType.SUSPENDED) is not None
     next_status = _starting(world, job) if was_suspended else job.status
-    return _write(job, next_status, actions=(CreatePod(_attempt(job)),))
+    return _write(job, next_status, actions=(CreatePod(attempts.next_number(job.status)),))
 
 
 def during_an_attempt(world: World, job: AgentJob, pod: PodView) -> Decision:
     """The job's Pod is there."""
     if (end := ending(pod, job, world.now)) is not None:
-        return _after_an_attempt(world, job, pod, end)
+        return _heard_out(world, job, pod, end)
     look_again = rules.earliest(rules.moments(pod, job), world.now)
-    if job.spec.cancel:
-        return _cancel(world, job, pod, look_again)
+    if job.spec.cancel or job.spec.suspend:
+        return _stop(world, job, pod, look_again)
     if isinstance(pod.agent, Running):
         return _write(job, status.running(world, job, pod), look_again=look_again)
     if pod.has_ended or not job.status.phase.is_waiting:
@@ -113,26 +113,47 @@ def during_an_attempt(world: World, job: AgentJob, pod: PodView) -> Decision:
         return _write(job, status.waiting(world, job, summary, pod), look_again=look_again)
     # A Pod that starts as it should is not worth a write: the next one says Running.
     # Unless that takes its time, and the last one is no longer true.
-    has_left_queue = job.status.queue is not None and world.now >= pod.created + rules.STALLED_AFTER
-    to_take_back = has_left_queue or find(job.status.conditions, ConditionType.STALLED) is not None
+    has_waited = job.status.queue is not None or standing(job.status.conditions) == Standing.BACK_OFF
+    is_behind = has_waited and world.now >= pod.created + rules.STALLED_AFTER
+    to_take_back = is_behind or find(job.status.conditions, ConditionType.STALLED) is not None
     return _write(job, _starting(world, job, pod) if to_take_back else job.status, look_again=look_again)
-
-
-def _attempt(job: AgentJob) -> int:
-    """Number of the attempt to start: the one that is recorded and never started, or the first."""
-    return job.status.attempt_count or 1
 
 
 def _starting(world: World, job: AgentJob, pod: PodView | None = None) -> AgentJobStatus:
     return status.waiting(world, job, Summary(Phase.PENDING, Standing.STARTING), pod)
 
 
+def _held(world: World, job: AgentJob) -> AgentJobStatus | None:
+    """The status of a job that is not to start another attempt; None when it may."""
+    if job.spec.cancel:
+        cause = Cause(Reason.CANCELLED, "spec.cancel was set while no agent worked.")
+        return status.ended(world, job, Ending(cause=cause, finished=world.now))
+    if job.spec.suspend:
+        summary = Summary(Phase.PENDING, Standing.SUSPENDED, "spec.suspend is set.", suspended=True)
+        return status.waiting(world, job, summary)
+    return None
+
+
+def _backs_off(world: World, job: AgentJob, why: str = "") -> AgentJobStatus:
+    """The status of a job between two attempts. Why the last one ended is said once, and then stays as it was said."""
+    last, number = job.status.attempts[-1], attempts.next_number(job.status)
+    ready = find(job.status.conditions, ConditionType.READY)
+    when = attempts.starts_at(job).strftime("%Y-%m-%dT%H:%M:%SZ")
+    message = f"Attempt {number} starts at {when} at the earliest. Attempt {last.number} ended as {last.reason}. {why}"
+    if not why and ready is not None and ready.reason == Standing.BACK_OFF:
+        message = ready.message
+    return status.waiting(world, job, Summary(Phase.PENDING, Standing.BACK_OFF, message.strip()))
+
+
 def _lost(world: World, job: AgentJob) -> Decision:
     """The Pod is gone with whatever its agent said."""
+    last = job.status.attempts[-1]
+    cause = Cause(Reason.NODE_LOST, f"Pod {last.pod} is gone, and with it what its agent did.")
     if job.spec.cancel:
-        return _write(job, status.lost(world, job, Reason.CANCELLED, "spec.cancel was set, and the Pod is gone."))
-    message = f"Pod {job.status.pod_name} is gone, and with it what its agent did."
-    return _write(job, status.lost(world, job, Reason.NODE_LOST, message))
+        cause = Cause(Reason.CANCELLED, "spec.cancel was set, and the Pod is gone.")
+    elif job.spec.suspend:
+        cause = Cause(Reason.SUSPENDED, "spec.suspend was set, and the Pod is gone.")
+    return _after_an_attempt(world, job, (last.number, last.pod), Ending(cause=cause, finished=world.now))
 
 
 def _make_way(world: World, job: AgentJob) -> Decision:
@@ -140,7 +161,7 @@ def _make_way(world: World, job: AgentJob) -> Decision:
     patience = job.metadata.creation_timestamp + rules.STOPPED_AFTER
     if world.now < patience:
         return Decision(look_again=patience)
-    names = ", ".join(pod.name for pod in world.pods)
+    names = ", ".join(pod.name for pod in world.pods if pod.owner != job.metadata.uid)
     summary = Summary(
         Phase.PENDING, Standing.POD_REFUSED, f"Pod {names} of an earlier job of this name is still there.", stalled=True
     )
@@ -164,28 +185,49 @@ def _refused(world: World, job: AgentJob) -> Decision:
     """The API server did not take the Pod."""
     assert world.refusal is not None
     if world.refusal.for_good:
-        return _write(job, status.lost(world, job, Reason.INVALID_SPEC, world.refusal.message))
+        cause = Cause(Reason.INVALID_SPEC, world.refusal.message)
+        return _write(job, status.ended(world, job, Ending(cause=cause, finished=world.now)))
     again = world.refusal.at + rules.TRY_AGAIN_AFTER
     summary = Summary(Phase.PENDING, Standing.POD_REFUSED, world.refusal.message, stalled=True)
     return _write(job, status.waiting(world, job, summary), look_again=again)
 
 
-def _cancel(world: World, job: AgentJob, pod: PodView, look_again: datetime | None) -> Decision:
+def _stop(world: World, job: AgentJob, pod: PodView, look_again: datetime | None) -> Decision:
     """An agent that works is told to stop, and heard to its end; one that does not is not waited for."""
-    if pod.agent_started is None and job.status.start_time is None:
-        return _write(job, status.lost(world, job, Reason.CANCELLED, "spec.cancel was set before the agent started."))
+    known = attempts.record(job.status, pod.attempt)
+    if pod.agent_started is None and (known is None or known.start_time is None):
+        reason, field = (Reason.CANCELLED, "cancel") if job.spec.cancel else (Reason.SUSPENDED, "suspend")
+        cause = Cause(reason, f"spec.{field} was set before the agent started.")
+        return _after_an_attempt(world, job, (pod.attempt, pod.name), Ending(cause=cause, finished=world.now))
     if pod.stop_asked is not None or pod.deleting:
         return Decision(look_again=look_again)
     return Decision(actions=(StopPod(pod),))
 
 
-def _after_an_attempt(world: World, job: AgentJob, pod: PodView, end: Ending) -> Decision:
-    """The attempt has ended, and with it the job."""
+def _heard_out(world: World, job: AgentJob, pod: PodView, end: Ending) -> Decision:
+    """The attempt has ended: what its runner said is taken, the whole of it if it can be had."""
     read_until = end.finished + rules.READ_WITHIN
     if end.told is not None and end.told.truncated and pod.uid not in world.read and world.now < read_until:
         return Decision(actions=(ReadOutcome(pod),), look_again=read_until)
     told = world.read.get(pod.uid) or end.told
-    return _write(job, status.finished(world, job, pod, replace(end, told=told)))
+    return _after_an_attempt(world, job, (pod.attempt, pod.name), replace(end, told=told))
+
+
+def _after_an_attempt(world: World, job: AgentJob, attempt: tuple[int, str], end: Ending) -> Decision:
+    """The attempt of this number, with this Pod, has ended, and with it the job, or another follows.
+
+    That is one write: before it nothing of the end is known, and after it nothing is recorded again. Only then, by
+    another look, the next Pod is made.
+    """
+    closed = status.closed(job, *attempt, end)
+    if attempts.another_follows(closed):
+        if not job.spec.cancel:
+            return _write(job, _held(world, closed) or _backs_off(world, closed, end.cause.message))
+        end = replace(end, cause=Cause(Reason.CANCELLED, "spec.cancel was set."))
+    elif attempts.taken_in_a_row(closed.status) == attempts.MOST_TAKEN:
+        message = f"{end.cause.message} The cluster has taken {attempts.MOST_TAKEN} attempts in a row."
+        end = replace(end, cause=replace(end.cause, message=message))
+    return _write(job, status.ended(world, closed, end))
 
 
 def _write(

@@ -38,20 +38,23 @@ def now() -> datetime:
 
 
 async def operate(
-    settings: Settings, connect: Callable[[Observer], Awaitable[Connection]], stopped: asyncio.Event
+    settings: Settings,
+    connect: Callable[[Observer], Awaitable[Connection]],
+    stopped: asyncio.Event,
+    clock: Callable[[], datetime] = now,
 ) -> None:
-    """Runs until `stopped` is set, or until SIGTERM or SIGINT.
+    """Runs until `stopped` is set, or until SIGTERM or SIGINT. What becomes of jobs in time goes by this clock.
 
     Raises:
         Exception: whatever one of the parts ended with. The process is then to end too, and to be started again.
     """
     parts.listen(stopped)
     store, queue = Store(), WorkQueue()
-    admission = Admission(store=store, queue=Queue(settings.limits), work=queue, clock=now)
-    alarms = Alarms(queue.add, now)
+    admission = Admission(store=store, queue=Queue(settings.limits), work=queue, clock=clock)
+    alarms = Alarms(queue.add, clock)
     acting = asyncio.Event()
     metrics = Metrics(lambda: store.jobs if acting.is_set() else {}, lambda: len(queue), acting.is_set)
-    metrics.registry.register(QueueByNamespace(admission.queue, settings.namespaces, acting.is_set, now))
+    metrics.registry.register(QueueByNamespace(admission.queue, settings.namespaces, acting.is_set, clock))
     connection = await connect(metrics.request)
     async with connection.session() as session:
         transport = HttpTransport(session, connection.server)
@@ -59,7 +62,7 @@ async def operate(
         leadership = _leadership(settings, client, acting)
         watcher = Watcher(client=client, store=store, queue=queue, namespaces=tuple(settings.namespaces))
         fenced = Client(Fenced(transport, leadership.holds))
-        actor = Actor(client=fenced, store=store, metrics=metrics, runner=settings.runner, clock=now)
+        actor = Actor(client=fenced, store=store, metrics=metrics, runner=settings.runner, clock=clock)
         reconciler = Reconciler(
             store=store,
             queue=queue,
@@ -68,7 +71,7 @@ async def operate(
             act=actor.act,
             metrics=metrics,
             keeping=Keeping(pod_ttl=timedelta(seconds=settings.pod_ttl_seconds), archives=settings.archives),
-            clock=now,
+            clock=clock,
         )
         async with health.served(metrics.registry, watcher.synced.is_set, settings.port):
             log.info("Started, serving AgentJobs in %s", ", ".join(settings.namespaces))

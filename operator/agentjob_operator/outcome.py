@@ -89,9 +89,7 @@ def _settled(pod: PodView, end: Terminated, now: datetime) -> bool:
 
 def _killed(pod: PodView, job: AgentJob, end: Terminated, now: datetime) -> Cause | None:
     """Who killed a container that did not end by itself."""
-    if job.spec.cancel:
-        return Cause(Reason.CANCELLED, "spec.cancel was set while the agent worked.")
-    if found := by_the_cluster(pod, job):
+    if found := _asked_for(pod, job) or by_the_cluster(pod, job):
         return found
     limit = timedelta(seconds=job.spec.active_deadline_seconds)
     if _settled(pod, end, now) and pod.started is not None and end.finished >= pod.started + limit:
@@ -99,11 +97,18 @@ def _killed(pod: PodView, job: AgentJob, end: Terminated, now: datetime) -> Caus
     return None
 
 
-def _unstarted(pod: PodView, job: AgentJob) -> Cause:
-    """Why a Pod is over in which the agent was never seen to end."""
+def _asked_for(pod: PodView, job: AgentJob) -> Cause | None:
+    """Why its agent was told to stop, if it was; also where the job was suspended, and is not any more."""
     if job.spec.cancel:
         return Cause(Reason.CANCELLED, "spec.cancel was set.")
-    found = by_the_cluster(pod, job)
+    if pod.stop_asked is not None:
+        return Cause(Reason.SUSPENDED, "spec.suspend was set.")
+    return None
+
+
+def _unstarted(pod: PodView, job: AgentJob) -> Cause:
+    """Why a Pod is over in which the agent was never seen to end."""
+    found = _asked_for(pod, job) or by_the_cluster(pod, job)
     if found is None:
         return Cause(Reason.RUNNER_LOST, f"Pod {pod.name} is {pod.phase}, and nothing is known of its container.")
     waited = rules.last_stall(job.status)
@@ -114,8 +119,9 @@ def _unstarted(pod: PodView, job: AgentJob) -> Cause:
 
 def _given_up(pod: PodView, job: AgentJob, now: datetime) -> Cause | None:
     """Why a Pod that has not ended is not waited for any longer; None when it still is."""
-    if pod.stop_asked is not None and now >= pod.stop_asked + rules.STOPPED_AFTER:
-        return Cause(Reason.CANCELLED, f"spec.cancel was set; node {pod.node} has not stopped the agent since.")
+    asked = _asked_for(pod, job)
+    if asked is not None and pod.stop_asked is not None and now >= pod.stop_asked + rules.STOPPED_AFTER:
+        return Cause(asked.reason, f"{asked.message} Node {pod.node} has not stopped the agent since.")
     if now < rules.deadline(pod, job):
         return None
     if pod.node is None:

@@ -8,6 +8,7 @@ from agentjob_api.job import AgentJob
 from agentjob_api.phases import Phase
 from agentjob_api.reasons import Reason
 from agentjob_api.status import AgentJobStatus, ConditionType, QueueStatus, Standing
+from agentjob_operator import attempts
 from agentjob_operator.conditions import find
 from agentjob_operator.pod import PodView, Terminated, Waiting
 from agentjob_operator.world import Keeping, Refusal
@@ -105,8 +106,12 @@ def deadline(pod: PodView, job: AgentJob) -> datetime:
     A kubelet ends it itself at its deadline; where there is none yet, the time counts from the Pod's creation.
     """
     limit = timedelta(seconds=job.spec.active_deadline_seconds)
-    if pod.node is None:
-        return pod.created + limit
+    return pod.created + limit if pod.node is None else _overdue(pod, job)
+
+
+def _overdue(pod: PodView, job: AgentJob) -> datetime:
+    """When nothing works in a Pod any more, whatever is heard of its node: its kubelet kept the deadline by itself."""
+    limit = timedelta(seconds=job.spec.active_deadline_seconds)
     return max(pod.created, pod.started or pod.created) + limit + OVERDUE_AFTER
 
 
@@ -121,17 +126,30 @@ def moments(pod: PodView, job: AgentJob) -> Iterator[datetime]:
         yield pod.agent.finished + READ_WITHIN
 
 
-def wants_to_start(job: AgentJob, pods: Collection[PodView]) -> bool:
+def wants_to_start(job: AgentJob, pods: Collection[PodView], now: datetime) -> bool:
     """Whether a job would get a Pod now if there is room. `pods`: all of its name, also those of an earlier job."""
     if job.status.phase.is_final or job.metadata.deletion_timestamp is not None:
         return False
-    if job.spec.cancel or job.spec.suspend:
+    if job.spec.cancel or job.spec.suspend or attempts.is_open(job.status):
         return False
-    return job.status.start_time is None and not pods
+    return all(is_left_over(pod, job) for pod in pods) and now >= free_at(pods, job)
+
+
+def is_left_over(pod: PodView, job: AgentJob) -> bool:
+    """Whether a Pod is of an attempt of the job that has ended: it is kept for its log, or on its way out."""
+    return pod.owner == job.metadata.uid and attempts.has_ended(job.status, pod.attempt)
+
+
+def free_at(left_over: Iterable[PodView], job: AgentJob) -> datetime:
+    """When the next attempt may start: it has waited long enough, and nothing works in the Pods of those before."""
+    return max((attempts.starts_at(job), *(_overdue(pod, job) for pod in left_over if not pod.has_ended)))
 
 
 def takes_a_slot(job: AgentJob | None, pods: Iterable[PodView]) -> bool:
-    """Whether an agent works for a job, or is about to. One whose job was deleted works on until its Pod is stopped."""
+    """Whether an agent works for a job, or is about to; between two attempts none does.
+
+    One whose job was deleted works on until its Pod is stopped.
+    """
     own = (pod for pod in pods if job is None or not job.status.phase.is_final or pod.owner != job.metadata.uid)
     return any(not pod.has_ended for pod in own)
 
@@ -154,10 +172,17 @@ def place_look(position: int) -> timedelta:
     return min(max(timedelta(seconds=position / PLACES_A_SECOND), SOONEST_LOOK), LATEST_LOOK)
 
 
-def pod_time_to_live(job: AgentJob, keeping: Keeping) -> timedelta:
-    """How long a finished Pod is kept after its job's end: where logs are archived, until that was done."""
+def kept_until(pod: PodView, job: AgentJob, keeping: Keeping) -> datetime:
+    """When the Pod of an attempt that has ended is deleted: at once where it has not ended itself.
+
+    Where logs are archived, it waits for that, which is told once the job has ended.
+    """
+    attempt = attempts.record(job.status, pod.attempt)
+    ended = (attempt.completion_time if attempt else None) or job.status.completion_time or pod.created
+    if not pod.has_ended:
+        return ended
     waits = keeping.archives and find(job.status.conditions, ConditionType.ARCHIVED) is None
-    return keeping.pod_ttl + ARCHIVED_WITHIN if waits else keeping.pod_ttl
+    return ended + keeping.pod_ttl + (ARCHIVED_WITHIN if waits else timedelta())
 
 
 def time_to_live(job: AgentJob) -> timedelta:

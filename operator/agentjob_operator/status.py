@@ -19,6 +19,7 @@ from agentjob_api.status import (
     SessionStatus,
     Standing,
 )
+from agentjob_operator import attempts, totals
 from agentjob_operator.conditions import OTHERS, Summary, conditions
 from agentjob_operator.outcome import Ending
 from agentjob_operator.pod import PodView
@@ -30,7 +31,7 @@ MAX_DENIALS = 64
 
 
 def waiting(world: World, job: AgentJob, summary: Summary, pod: PodView | None = None) -> AgentJobStatus:
-    """The status of a job whose agent has not started."""
+    """The status of a job whose agent has not started, or of one between two attempts."""
     changes = _attempt(job.status, AttemptStatus(number=pod.attempt, pod=pod.name)) if pod else {}
     return _status(world, job, summary, changes)
 
@@ -47,13 +48,16 @@ def running(world: World, job: AgentJob, pod: PodView) -> AgentJobStatus:
     return _status(world, job, Summary(Phase.RUNNING, Standing.RUNNING, f"The agent works in Pod {pod.name}."), changes)
 
 
-def finished(world: World, job: AgentJob, pod: PodView, ending: Ending) -> AgentJobStatus:
-    """The status of a job whose only attempt has ended."""
-    told, reason = ending.told, ending.cause.reason
+def closed(job: AgentJob, number: int, pod: str, ending: Ending) -> AgentJob:
+    """The job with the end of an attempt in its records: counted, and what it took added to what the others took.
+
+    `number` and `pod`: the attempt's, whose end must not be recorded yet: so each is added once.
+    """
+    told, reason, before = ending.told, ending.cause.reason, attempts.record(job.status, number)
     attempt = AttemptStatus(
-        number=pod.attempt,
-        pod=pod.name,
-        start_time=ending.started,
+        number=number,
+        pod=pod,
+        start_time=ending.started or (before.start_time if before else None),
         completion_time=ending.finished,
         reason=reason,
         exit_code=ending.exit_code,
@@ -63,22 +67,26 @@ def finished(world: World, job: AgentJob, pod: PodView, ending: Ending) -> Agent
     )
     changes = {
         **_attempt(job.status, attempt),
-        "failed_count": job.status.failed_count + _counts_as_failure(reason),
-        "start_time": job.status.start_time or ending.started,
-        "completion_time": ending.finished,
-        **(_results(told) if told else {}),
+        "failed_count": job.status.failed_count + attempts.counts_as_failed(reason),
+        "start_time": job.status.start_time or attempt.start_time,
+        "session": SessionStatus(id=told.session_id) if told and told.session_id else None,
+        **(_spent(job.status, told) if told else {}),
     }
-    return _ended(world, job, reason, ending.cause.message, changes)
+    return job.model_copy(update={"status": job.status.model_copy(update=changes)})
 
 
-def lost(world: World, job: AgentJob, reason: Reason, message: str) -> AgentJobStatus:
-    """The status of a job that ended without a Pod to tell of it, or without ever having had one."""
-    changes: dict[str, Any] = {"completion_time": world.now}
-    if job.status.attempts:
-        last = job.status.attempts[-1].model_copy(update={"completion_time": world.now, "reason": reason})
-        changes |= _attempt(job.status, last)
-        changes["failed_count"] = job.status.failed_count + _counts_as_failure(reason)
-    return _ended(world, job, reason, message, changes)
+def ended(world: World, job: AgentJob, ending: Ending) -> AgentJobStatus:
+    """The status of a job that has ended, for this reason and with this answer; all of its attempts are closed."""
+    reason, message = ending.cause.reason, ending.cause.message
+    phase = _PHASES.get(reason, Phase.FAILED)
+    changes: dict[str, Any] = {
+        "completion_time": ending.finished,
+        "result": _result(ending.told) if ending.told else None,
+    }
+    if phase is not Phase.SUCCEEDED:
+        retryable = reason.retry_class is not RetryClass.NEVER
+        changes["failure"] = Failure(reason=reason, message=message[:MAX_MESSAGE], retryable=retryable)
+    return _status(world, job, Summary(phase, reason, message), changes)
 
 
 def seen(job: AgentJob) -> AgentJobStatus:
@@ -87,14 +95,6 @@ def seen(job: AgentJob) -> AgentJobStatus:
     own = {"observed_generation": generation}
     found = [old if old.type in OTHERS else old.model_copy(update=own) for old in job.status.conditions]
     return job.status.model_copy(update={"observed_generation": generation, "conditions": found})
-
-
-def _ended(world: World, job: AgentJob, reason: Reason, message: str, changes: dict[str, Any]) -> AgentJobStatus:
-    phase = _PHASES.get(reason, Phase.FAILED)
-    if phase is not Phase.SUCCEEDED:
-        retryable = reason.retry_class is not RetryClass.NEVER
-        changes["failure"] = Failure(reason=reason, message=message[:MAX_MESSAGE], retryable=retryable)
-    return _status(world, job, Summary(phase, reason, message), changes)
 
 
 def _status(world: World, job: AgentJob, summary: Summary, changes: dict[str, Any]) -> AgentJobStatus:
@@ -120,28 +120,26 @@ def _attempt(before: AgentJobStatus, attempt: AttemptStatus) -> dict[str, Any]:
     }
 
 
-def _counts_as_failure(reason: Reason) -> int:
-    """1 for an attempt that failed of itself; what was asked for, and what the cluster took away, is none."""
-    asked_for = reason in {Reason.COMPLETED, Reason.CANCELLED}
-    return int(not asked_for and reason.retry_class is not RetryClass.FREE)
+def _spent(before: AgentJobStatus, told: Outcome) -> dict[str, Any]:
+    """What an attempt took, with what the others took before."""
+    return {
+        "usage": totals.usage(before.usage, told.usage),
+        "cost_usd": totals.dollars(before.cost_usd, told.cost_usd),
+    }
 
 
-def _results(told: Outcome) -> dict[str, Any]:
-    """What a runner's outcome brings into the status, within the status' bounds."""
+def _result(told: Outcome) -> Result | None:
+    """What a runner's outcome says of the answer, within the status' bounds; None when it did nothing."""
+    if told.text is None and not told.num_turns:
+        return None
     text = bounded(told.text or "", MAX_RESULT_BYTES)
-    result = Result(
+    return Result(
         text=text,
         truncated=told.truncated or text != (told.text or ""),
         stop_reason=told.stop_reason,
         num_turns=told.num_turns,
         permission_denials=_unique(told.permission_denials)[:MAX_DENIALS],
     )
-    return {
-        "result": result if told.text is not None or told.num_turns else None,
-        "usage": told.usage,
-        "cost_usd": told.cost_usd,
-        "session": SessionStatus(id=told.session_id) if told.session_id else None,
-    }
 
 
 def _unique(words: Sequence[str]) -> list[str]:

@@ -237,7 +237,7 @@ async def test_a_log_that_cannot_be_read_at_once_is_read_again(op: Operated) -> 
 
 async def test_an_event_that_cannot_be_recorded_holds_nothing_up(op: Operated) -> None:
     op.cluster.fail(Fault("create", "events", refusal=Refusal(403, "Forbidden", "no Events here")))
-    await op.submit()
+    await op.submit(backoffLimit=0)
 
     await op.end_agent(code=1)
 

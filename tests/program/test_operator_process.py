@@ -129,7 +129,7 @@ async def tour(op: Operated) -> None:
     await op.run_agent("stopped-1")
     await op.change("stopped", cancel=True)
     await op.pod("stopped-1", generation=2)
-    await op.submit("fails")
+    await op.submit("fails", backoffLimit=0)
     await op.end_agent(code=1, name="fails-1")
     await op.until_status("fails", phase="Failed")
     await op.submit("deleted")

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -69,13 +69,15 @@ class Operated:
         self.cluster = cluster
         self.client = Client(transport)
         self.configure(**settings)
+        self.ahead = timedelta()
+        """By how much the operator's clock is."""
         self._transport = transport
         self._stopped = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._stopped = asyncio.Event()
-        self._task = asyncio.create_task(operate(self.settings, self._connect, self._stopped))
+        self._task = asyncio.create_task(operate(self.settings, self._connect, self._stopped, self._now))
 
     def configure(self, **settings: Any) -> None:
         """What holds from the next start on."""
@@ -97,6 +99,9 @@ class Operated:
             await self._task
         self._task = None
 
+    def _now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
     async def _connect(self, observe: Observer) -> Connection:
         return connection(self.cluster, observe)
 
@@ -108,6 +113,12 @@ class Operated:
 
     async def change(self, name: str = "fix", **spec: Any) -> None:
         await self.client.patch(AGENT_JOBS, Key(NAMESPACE, name), {"spec": spec})
+
+    async def later(self, seconds: float, name: str = "fix") -> None:
+        """Lets the operator find that so much time has passed, at the next thing that happens to a job."""
+        self.ahead += timedelta(seconds=seconds)
+        noted = {"metadata": {"annotations": {"test/ahead": str(self.ahead)}}}
+        await self.client.patch(AGENT_JOBS, Key(NAMESPACE, name), noted)
 
     async def delete(self, name: str = "fix") -> None:
         key = Key(NAMESPACE, name)

@@ -8,7 +8,8 @@ from typing import Any
 from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
 from agentjob_api.outcome import Outcome
-from agentjob_api.reasons import Reason
+from agentjob_api.reasons import Reason, RetryClass
+from agentjob_api.status import MAX_ATTEMPTS_SHOWN
 from agentjob_operator.pod import PodView, Running, Terminated
 from agentjob_operator.world import Keeping, QueueView, Refusal, World
 
@@ -108,6 +109,41 @@ RUNNING: dict[str, Any] = {
     ],
 }
 """The status of a job whose agent works."""
+
+
+def attempt(number: int, reason: Reason | None = None, *, start: float | None = 1, end: float = 61) -> dict[str, Any]:
+    """The record of an attempt; without a reason, of one that goes on."""
+    found = {"number": number, "pod": f"fix-{number}", "startTime": at(start) if start is not None else None}
+    return found if reason is None else {**found, "completionTime": at(end), "reason": reason}
+
+
+def between(*reasons: Reason, end: float = 61, message: str = "So it was said.") -> dict[str, Any]:
+    """The status of a job whose attempts ended for these reasons, the last one so many seconds after T0.
+
+    It backs off, and says so in these words.
+    """
+    return standing("BackOff", message, *reasons, end=end)
+
+
+def suspended(*reasons: Reason) -> dict[str, Any]:
+    """The status of a job that is suspended after attempts that ended for these reasons."""
+    return standing("Suspended", "spec.suspend is set.", *reasons)
+
+
+def standing(word: str, message: str, *reasons: Reason, end: float = 61) -> dict[str, Any]:
+    """The status of a job that stands so after attempts that ended for these reasons."""
+    others = {Reason.SUSPENDED, *(each for each in Reason if each.retry_class is RetryClass.FREE)}
+    numbered = [attempt(number, reason, end=end) for number, reason in enumerate(reasons, start=1)]
+    kinds = {"Ready": "False", "Suspended" if word == "Suspended" else "Reconciling": "True"}
+    common = {"reason": word, "message": message, "lastTransitionTime": at(end), "observedGeneration": 1}
+    return {
+        "startTime": at(1),
+        "podName": f"fix-{len(reasons)}",
+        "attempts": numbered[-MAX_ATTEMPTS_SHOWN:],
+        "attemptCount": len(reasons),
+        "failedCount": len([reason for reason in reasons if reason not in others]),
+        "conditions": [{"type": kind, "status": status, **common} for kind, status in kinds.items()],
+    }
 
 
 def stalled(reason: str, message: str) -> dict[str, Any]:

@@ -67,7 +67,6 @@ NOTHING = [
     pytest.param(world(job(), unstarted(unschedulable="0/1 nodes")), id="a Pod that found no node a moment ago"),
     pytest.param(world(job(), pod(agent=NO_IMAGE)), id="a Pod whose image failed a moment ago"),
     pytest.param(world(job(RUNNING), pod(agent=running())), id="an agent that is known to work"),
-    pytest.param(world(job(RUNNING, suspend=True), pod(agent=running())), id="an agent that works, and is suspended"),
     pytest.param(world(job(RUNNING), pod()), id="an agent that works, which the kubelet has lost sight of"),
     pytest.param(
         world(job(RUNNING), pod(agent=terminated(code=137)), now=at(62)), id="an agent killed, by whom is open"
@@ -93,9 +92,6 @@ NOTHING = [
 ACTIONS = [
     pytest.param(world(job()), [CreatePod(1)], id="a new job gets its Pod"),
     pytest.param(world(job(queued())), [CreatePod(1)], id="so does one that was queued"),
-    pytest.param(
-        world(job(stalled("ImagePull", "x"))), [CreatePod(1)], id="a Pod that is gone before its start is made again"
-    ),
     pytest.param(
         world(job(), refusal=refusal(when=2), now=at(32)), [CreatePod(1)], id="a refused Pod is tried again later"
     ),
@@ -228,7 +224,10 @@ BECOMES = [
         world(job(RUNNING, cancel=True), pod(agent=terminated(code=137), end=Note("DeadlineExceeded", "")), now=at(62)),
         "Cancelled", "Cancelled", id="an agent that was stopped",
     ),
-    pytest.param(world(job(RUNNING)), "Failed", "NodeLost", id="an agent whose Pod is gone"),
+    pytest.param(world(job(RUNNING)), "Pending", "BackOff", id="an agent whose Pod is gone"),
+    pytest.param(
+        world(job(stalled("ImagePull", "x"))), "Pending", "BackOff", id="one that had stalled, with its Pod"
+    ),
     pytest.param(world(job(RUNNING, cancel=True)), "Cancelled", "Cancelled", id="a cancelled job whose Pod is gone"),
     pytest.param(world(job(cancel=True)), "Cancelled", "Cancelled", id="a job cancelled before it had a Pod"),
     pytest.param(world(job(cancel=True, suspend=True)), "Cancelled", "Cancelled", id="a suspended job, cancelled"),
@@ -306,7 +305,7 @@ def test_a_finished_job_never_changes_its_outcome(found: World, final: Phase) ->
 @pytest.mark.parametrize("found", EVERYTHING)
 def test_a_job_waits_in_the_queue_exactly_when_room_is_all_it_waits_for(found: World) -> None:
     is_refused = rules.is_refused(found.refusal, found.now)
-    waits = found.job is not None and rules.wants_to_start(found.job, found.pods) and not is_refused
+    waits = found.job is not None and rules.wants_to_start(found.job, found.pods, found.now) and not is_refused
 
     with_room = decide(World(**{**vars(found), "queue": ROOM}))
     without = decide(World(**{**vars(found), "queue": behind()}))
@@ -333,10 +332,17 @@ def test_no_pod_is_touched_that_no_agent_job_controls_or_that_is_leaving(found: 
             id="a job that stalls for another reason",
         ),
         pytest.param(
-            world(job(stalled("ImagePull", "x")), pod(phase="Failed", end=Note("DeadlineExceeded", "")), now=at(9)),
+            world(
+                job(stalled("ImagePull", "x"), backoffLimit=0), pod(phase="Failed", end=Note("DeadlineExceeded", "")),
+                now=at(9),
+            ),
             ["ImagePull"], id="a stalled job that fails",
         ),
-        pytest.param(world(job(RUNNING)), ["NodeLost"], id="a job that fails"),
+        pytest.param(
+            world(job(RUNNING), pod(agent=terminated(told(Reason.REFUSED), code=1)), now=at(62)), ["Refused"],
+            id="a job that fails",
+        ),
+        pytest.param(world(job(RUNNING)), [], id="not a job that is tried again"),
         pytest.param(world(job(RUNNING), ENDED, now=at(62)), [], id="not a job that succeeds"),
         pytest.param(world(job(cancel=True)), [], id="not a job that is cancelled"),
         pytest.param(world(job(), pod(agent=running())), [], id="not a job that starts"),
