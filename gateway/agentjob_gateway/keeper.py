@@ -99,8 +99,8 @@ class Keeper:
     def _is_wanted(self, job: Object) -> bool:
         """Whether there may be lines of a job that were not read."""
         match answers.phase(job):
-            case phase if phase.is_waiting:
-                return False
+            case phase if phase.is_waiting and "startTime" not in job["status"]:
+                return False  # otherwise it is between two attempts, and the end of the last may be on its way
             case phase if self.archive is None and phase.is_final:
                 uid: str = job["metadata"]["uid"]
                 return uid in self._wanted and self.peers.owns(uid)

@@ -17,7 +17,7 @@ from archived import Archived, Keeping, archived
 from fake_cluster import Fault
 from fake_cluster.refusals import Refusal
 from operated import NAMESPACE, until
-from watched import running
+from watched import backing_off, running
 
 FULL = OSError(28, "No space left on device")
 NAMES = ("gateway-a", "gateway-b")
@@ -107,6 +107,22 @@ async def test_every_attempt_is_kept(place: Archived) -> None:
 
     assert await place.until_archived() == "Archived"
     assert [await place.seqs(attempt=attempt) for attempt in (1, 2)] == [[1, 2], [1, 2]]
+
+
+async def test_the_end_of_an_attempt_is_kept_though_the_next_one_takes_its_time(place: Archived) -> None:
+    await begin(place)
+    place.at.say(1, 2)
+    await place.at.end_container()
+    await place.at.set_status(backing_off(1))
+    await place.replica()
+    await place.until_kept(2)
+
+    await place.at.remove_pod()
+    await place.at.start(2)
+    await place.at.finish(1, 2)
+
+    assert await place.until_archived() == "Archived"
+    assert [await place.seqs(attempt=attempt) for attempt in (1, 2)] == [[1, 2], [1]]
 
 
 async def test_lines_that_were_lost_before_they_could_be_kept_are_told(place: Archived) -> None:

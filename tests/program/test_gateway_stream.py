@@ -9,7 +9,7 @@ from event_source import Event
 from fake_cluster import Fault
 from fake_cluster.refusals import Refusal
 from operated import NAMESPACE, until
-from watched import Replica, Watched, begun, last_line, line, nobody_watches, numbered, running, watched
+from watched import Replica, Watched, backing_off, begun, last_line, line, nobody_watches, numbered, running, watched
 
 POD = (NAMESPACE, "fix-1")
 TEXT = b"unable to retrieve container logs for containerd://abc"
@@ -167,6 +167,25 @@ async def test_all_attempts_are_one_stream(at: Watched) -> None:
     await at.finish(3, attempt=2)
 
     assert (await viewer.until_end()).lines == numbered(1, 2, 3, 4) + numbered(1, 2, 3, attempt=2)
+
+
+async def test_a_stream_goes_on_while_its_job_is_between_attempts_and_says_so(at: Watched) -> None:
+    _, viewer = await begun(at)
+    at.print(last_line(4))
+    await at.end_container()
+    await at.set_status(backing_off(1))
+
+    async def is_told() -> bool:
+        return "BackOff" in [each["reason"] for each in viewer.of("state")]
+
+    await until(is_told)
+    assert not viewer.has_ended
+    await at.remove_pod()
+    await at.start(2)
+    await at.finish(1, attempt=2)
+
+    assert (await viewer.until_end()).lines == numbered(1, 2, 3, 4) + numbered(1, attempt=2)
+    assert [each["phase"] for each in viewer.of("state")][-3:] == ["Pending", "Running", "Succeeded"]
 
 
 async def test_a_pod_that_is_deleted_is_heard_to_its_end(at: Watched) -> None:

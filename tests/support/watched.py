@@ -236,6 +236,14 @@ def running(attempts: int) -> Object:
     return {"phase": "Running", "attemptCount": attempts, "attempts": started, "conditions": [ready]}
 
 
+def backing_off(attempts: int) -> Object:
+    """The status of a job whose n-th attempt has failed, and that is to be tried again."""
+    found = running(attempts)
+    found["attempts"][-1] |= {"completionTime": "2026-11-22T10:01:00Z", "reason": "AgentError"}
+    ready = {"type": "Ready", "status": "False", "reason": "BackOff", "message": "It is tried again."}
+    return found | {"phase": "Pending", "startTime": "2026-11-22T10:00:00Z", "conditions": [ready]}
+
+
 def succeeded(attempts: int) -> Object:
     """The status of a job whose n-th attempt has succeeded."""
     ready = {"type": "Ready", "status": "True", "reason": "Completed", "message": "The agent has finished."}

@@ -311,6 +311,16 @@ async def test_a_job_can_be_followed_from_a_later_attempt_on() -> None:
     assert play.found == ["2-1", "3-1", "end"]
 
 
+async def test_attempts_that_the_status_no_longer_shows_are_there_all_the_same() -> None:
+    status = ended(14)
+    status["attempts"] = status["attempts"][-10:]
+    logs: list[Answer] = [[last(1, number)] for number in range(3, 15)]
+    play = await Play(*logs, before=status).run(attempt=3)
+
+    assert play.found == [*(f"{number}-1" for number in range(3, 15)), "end"]
+    assert play.script.asked()[0] == "read fix-3"
+
+
 async def test_a_log_is_not_asked_for_before_there_is_an_attempt() -> None:
     play = await played([last(1)], before={"phase": "Pending"}, then=[nothing, is_now(running()), is_now(ended())])
 
