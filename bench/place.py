@@ -98,7 +98,7 @@ class Place:
 
     def talk(self, name: str, *, lines: int = 10**9, rate: float = RATE, size: int = SIZE) -> None:
         """A job whose agent prints so many lines, so many a second, each of about so many bytes; it has begun."""
-        spec = {"prompt": "print", "suspend": True, "activeDeadlineSeconds": 3600}
+        spec = {"prompt": "print", "suspend": True, "activeDeadlineSeconds": 3600, "backoffLimit": 0}
         about = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}}
         self.stack.apply(NAMESPACE, {**about, "spec": spec})
         uid = self.stack.get("agentjob", NAMESPACE, name)["metadata"]["uid"]

@@ -58,7 +58,7 @@ def test_a_job_waits_for_its_config_map_key(jobs: Jobs) -> None:
 def test_a_pod_that_cannot_start_says_why_and_fails_at_its_deadline(
     jobs: Jobs, name: str, runner: dict[str, Any], reason: str, words: str
 ) -> None:
-    job = jobs.submit(name, HELLO, runner=runner, activeDeadlineSeconds=20)
+    job = jobs.submit(name, HELLO, runner=runner, activeDeadlineSeconds=20, backoffLimit=0)
 
     job.wait_until_ready_says(reason)
     assert words in job.condition("Stalled")["message"]
@@ -72,7 +72,7 @@ def test_a_git_url_that_fails_is_told_in_gits_own_words_without_the_credential(j
     data = {"username": "robot", "password": "hunter2-token"}
     jobs.stack.apply(NAMESPACE, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"}, "stringData": data})
     url = f"http://scripted-model.{NAMESPACE}:8080/no/such.git"
-    job = jobs.submit("bad-git", HELLO, workspace={"git": {"url": url, "secretRef": "git"}})
+    job = jobs.submit("bad-git", HELLO, workspace={"git": {"url": url, "secretRef": "git"}}, backoffLimit=0)
 
     status = job.finished()
 
@@ -111,7 +111,7 @@ def test_an_mcp_server_that_is_down_does_not_stop_the_job(jobs: Jobs) -> None:
     ],
 )
 def test_an_attempt_that_fails_gives_its_reason(jobs: Jobs, name: str, prompt: str, reason: str) -> None:
-    job = jobs.submit(name, prompt, agent={"maxTurns": 3})
+    job = jobs.submit(name, prompt, agent={"maxTurns": 3}, backoffLimit=0)
 
     status = job.finished(120)
 
@@ -123,13 +123,13 @@ def test_an_attempt_that_fails_gives_its_reason(jobs: Jobs, name: str, prompt: s
 
 def test_a_container_that_is_too_small_for_its_agent_is_out_of_memory(jobs: Jobs) -> None:
     resources = {"limits": {"memory": "120Mi"}, "requests": {"memory": "100Mi"}}
-    job = jobs.submit("too-small", HELLO, runner={"resources": resources})
+    job = jobs.submit("too-small", HELLO, runner={"resources": resources}, backoffLimit=0)
 
     assert job.finished()["failure"]["reason"] == "OutOfMemory"
 
 
 def test_a_runner_that_is_killed_is_lost(jobs: Jobs) -> None:
-    job = jobs.submit("runner-killed", "[script: slow 60]")
+    job = jobs.submit("runner-killed", "[script: slow 60]", backoffLimit=0)
     job.wait("jsonpath={.status.phase}=Running")
 
     jobs.kubectl("exec", "runner-killed-1", "-c", "agent", "--", "sh", "-c", "kill -KILL -1", timeout=20)

@@ -142,11 +142,37 @@ def test_a_job_that_ends_while_no_operator_is_there_is_told_afterwards(jobs: Job
     assert job.finished(60)["phase"] == "Succeeded"
 
 
-def test_a_pod_that_somebody_deletes_is_told_as_lost(jobs: Jobs) -> None:
-    job = running(jobs, "pod-deleted")
+def test_a_job_whose_pod_somebody_deletes_is_tried_again_at_once(jobs: Jobs) -> None:
+    job = running(jobs, "pod-deleted", "[script: slow 5]")
 
     jobs.kubectl("delete", "pod", "pod-deleted-1", "--grace-period=0", "--force")
 
     status = job.finished(60)
-    assert (status["phase"], status["failure"]["reason"]) == ("Failed", "NodeLost")
-    assert status["failedCount"] == 0
+    assert (status["phase"], status["attempts"][0]["reason"]) == ("Succeeded", "NodeLost")
+    assert (status["attemptCount"], status["failedCount"]) == (2, 0)
+
+
+def test_a_job_whose_runner_was_killed_is_tried_again(jobs: Jobs) -> None:
+    job = running(jobs, "killed-once", "[script: slow 5]")
+
+    jobs.kubectl("exec", "killed-once-1", "-c", "agent", "--", "sh", "-c", "kill -KILL -1", timeout=20)
+
+    job.wait_until_ready_says("BackOff")
+    status = job.finished(60)
+    assert (status["phase"], status["attempts"][0]["reason"]) == ("Succeeded", "RunnerLost")
+    assert (status["attemptCount"], status["failedCount"]) == (2, 1)
+
+
+def test_a_running_job_can_be_suspended_and_let_go(jobs: Jobs) -> None:
+    job = running(jobs, "suspended-running", "[script: slow 10]")
+    job.wait_for_tool()
+
+    job.change(suspend=True)
+
+    job.wait_until_ready_says("Suspended")
+    spent = job.status["usage"]["inputTokens"]
+    assert (job.status["phase"], job.status["attempts"][0]["reason"]) == ("Pending", "Suspended")
+    job.change(suspend=False)
+    status = job.finished(60)
+    assert (status["phase"], status["attemptCount"], status["failedCount"]) == ("Succeeded", 2, 0)
+    assert status["usage"]["inputTokens"] > spent > 0

@@ -66,7 +66,7 @@ def is_rotated(job: Job) -> bool:
     return beginning.startswith('{"seq":') and not beginning.startswith('{"seq":1,')
 
 
-async def test_a_stream_says_what_is_lost_with_a_pod_and_ends(gateway: Gateway, jobs: Jobs) -> None:
+async def test_a_stream_says_what_is_lost_with_a_pod_and_goes_on_with_the_next(gateway: Gateway, jobs: Jobs) -> None:
     """Even without grace the kubelet gives two seconds, in which the runner mostly comes to its last line."""
     job = await running(jobs, "taken-away", "[script: many-turns 60 0.2]")
     watchers = watchers_of(gateway, job, READERS)
@@ -79,12 +79,13 @@ async def test_a_stream_says_what_is_lost_with_a_pod_and_ends(gateway: Gateway, 
     await asyncio.to_thread(job.wait, "condition=Archived")
     is_whole = job.condition("Archived")["reason"] == "Archived"
     for watcher in (*watchers, await read(gateway, job)):
-        numbers = watcher.numbers()
-        assert numbers == list(range(1, len(numbers) + 1))
-        lost = [] if is_whole else [{"attempt": 1, "from": numbers[-1] + 1, "to": None}]
+        first, second = watcher.numbers(attempt=1), watcher.numbers(attempt=2)
+        assert first == list(range(1, len(first) + 1))
+        assert second == list(range(1, len(second) + 1))
+        lost = [] if is_whole else [{"attempt": 1, "from": first[-1] + 1, "to": None}]
         assert [json.loads(gap) for gap in watcher.gaps()] == lost
-        assert (said(watcher)[-2].startswith(OUTCOME), watcher.connections) == (is_whole, 1)
-        assert json.loads(said(watcher)[-1])["reason"] == "NodeLost"
+        assert (said(watcher)[-2].startswith(OUTCOME), said(watcher)[-1], watcher.connections) == (True, "[DONE]", 1)
+    assert job.status["attempts"][0]["reason"] == "NodeLost"
 
 
 async def test_a_job_is_archived_whole_though_the_gateway_that_does_it_is_killed(gateway: Gateway, jobs: Jobs) -> None:

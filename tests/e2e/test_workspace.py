@@ -74,9 +74,8 @@ def test_a_wrong_password_is_told_and_not_shown(jobs: Jobs, repository: str) -> 
     jobs.stack.apply(
         NAMESPACE, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "wrong"}, "stringData": wrong}
     )
-    job = jobs.submit(
-        "wrong-password", "[script: say-hello]", workspace={"git": {"url": repository, "secretRef": "wrong"}}
-    )
+    git = {"url": repository, "secretRef": "wrong"}
+    job = jobs.submit("wrong-password", "[script: say-hello]", workspace={"git": git}, backoffLimit=0)
 
     failure = job.finished()["failure"]
 

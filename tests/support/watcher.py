@@ -57,10 +57,11 @@ class Watcher:
         """Whether the last event is one that ends a stream."""
         return bool(self.events) and self.events[-1].last_event_id.endswith("/end")
 
-    def numbers(self) -> list[int]:
-        """The seqs of the lines it has got."""
+    def numbers(self, attempt: int = 1) -> list[int]:
+        """The seqs of an attempt's lines that it has got."""
         ids = [event.last_event_id for event in self.events if event.type in {"message", "agentjob"}]
-        return [int(each.rpartition("-")[2]) for each in ids if not each.endswith("/end")]
+        found = (each.rpartition("/")[2].split("-") for each in ids if not each.endswith("/end"))
+        return [int(seq) for number, seq in found if int(number) == attempt]
 
     def gaps(self) -> list[str]:
         """What it was told of lines that are lost."""
