@@ -152,6 +152,11 @@ REFUSED = [
         id="a deadline of no seconds",
     ),
     pytest.param(
+        {**PROMPT, "backoffLimit": 101},
+        "spec.backoffLimit in body should be less than or equal to 100",
+        id="more attempts than anybody may need",
+    ),
+    pytest.param(
         {**PROMPT, "ttlSecondsAfterFinished": -1},
         "spec.ttlSecondsAfterFinished in body should be greater than or equal to 0",
         id="a negative time to live",
@@ -220,6 +225,7 @@ def test_what_is_left_out_is_filled_in(namespace: str) -> None:
         "workspace": {"sizeLimit": "5Gi"},
         "runner": {"resources": {}},
         "activeDeadlineSeconds": 1800,
+        "backoffLimit": 2,
         "ttlSecondsAfterFinished": 30 * 86_400,
         "priority": 0,
         "suspend": False,
@@ -270,6 +276,7 @@ def patched(namespace: str, name: str, patch: Object, *arguments: str) -> Answer
         pytest.param({"runner": {"affinity": {"podAffinity": {}}}}, "spec.runner", id="more in a free form"),
         pytest.param({"runner": {"resources": {"limits": {"cpu": 3}}}}, "spec.runner", id="another limit"),
         pytest.param({"activeDeadlineSeconds": 5}, "spec.activeDeadlineSeconds", id="another deadline"),
+        pytest.param({"backoffLimit": 5}, "spec.backoffLimit", id="more attempts"),
     ],
 )
 def test_what_was_asked_for_cannot_be_changed(namespace: str, kept: str, change: Object, field: str) -> None:

@@ -90,6 +90,16 @@ TAKEN_AWAY = [
         STOPPED, over(end=Note("DeadlineExceeded", "")), JOB, Reason.DEADLINE_EXCEEDED, "600 s", id="the deadline"
     ),
     pytest.param(
+        STOPPED, over(end=Note("DeadlineExceeded", ""), stop_asked=at(30)), JOB, Reason.SUSPENDED, "spec.suspend",
+        id="a job that is suspended, or was",
+    ),
+    pytest.param(
+        None, pod(stop_asked=at(30)), JOB, Reason.SUSPENDED, "spec.suspend", id="a suspended one whose runner is killed"
+    ),
+    pytest.param(
+        STOPPED, pod(stop_asked=at(30)), CANCEL, Reason.CANCELLED, "spec.cancel", id="one that was cancelled meanwhile"
+    ),
+    pytest.param(
         STOPPED, over(end=evicted('Usage of EmptyDir volume "workspace" exceeds the limit "5Gi".')), JOB,
         Reason.OUT_OF_DISK, '"workspace"', id="a workspace that grew too large",
     ),
@@ -137,6 +147,7 @@ UNSTARTED = [
     pytest.param(over(end=evicted("The node was low on resource: memory.")), JOB, Reason.EVICTED, id="an eviction"),
     pytest.param(over(), JOB, Reason.RUNNER_LOST, id="no word of it"),
     pytest.param(over(), CANCEL, Reason.CANCELLED, id="a cancel"),
+    pytest.param(over(stop_asked=at(30)), JOB, Reason.SUSPENDED, id="a stop"),
 ]  # fmt: skip
 WAITING_STILL = [
     pytest.param(pod(), JOB, at(2), id="nothing is known of its container"),
@@ -232,6 +243,10 @@ def test_when_nobody_says_who_killed_it(agent: Terminated, reason: Reason, messa
         pytest.param(
             pod(agent=running(), stop_asked=at(10)), CANCEL, at(70), Reason.CANCELLED, "has not stopped the agent",
             id="a kubelet that does not stop the agent",
+        ),
+        pytest.param(
+            pod(agent=running(), stop_asked=at(10)), JOB, at(70), Reason.SUSPENDED, "has not stopped the agent",
+            id="also of a job that was suspended",
         ),
     ],
 )  # fmt: skip
