@@ -169,7 +169,8 @@ class AnyLife(RuleBasedStateMachine):
     def _act(self, action: Action) -> None:
         match action:
             case CreatePod(number):
-                assert all(self.now >= each.created + LIFE for each in self._working()), "a Pod may still work"
+                begun = [max(each.created, each.started or each.created) for each in self._working()]
+                assert all(self.now >= begin + LIFE for begin in begun), "a Pod may still work"
                 self._make(number)
             case StopPod(found):
                 self._change(self.pods[found.name], stop_asked=self.now)
