@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentjob_api.crd import custom_resource_definition
-from clients import Answer, kubectl
+from clients import Answer, cluster_namespace, kubectl
 
 pytestmark = pytest.mark.cluster
 Object = dict[str, Any]
@@ -17,19 +16,9 @@ FORM = ("--output=json", "--filename=-")
 
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[str]:
-    """A namespace of our own on a cluster that knows this checkout's definition.
-
-    The definition belongs to the whole cluster and may be somebody's: it is brought up to date and left there.
-    """
-    definition = custom_resource_definition()
-    how = ("--server-side", "--force-conflicts", "--field-manager=contract")
-    kubectl("apply", *how, "--filename=-", stdin=definition).expect_success()
-    name = definition["metadata"]["name"]
-    kubectl("wait", f"crd/{name}", "--for=condition=Established", "--timeout=30s").expect_success()
-    space = f"crd-{token_hex(3)}"
-    kubectl("create", "namespace", space).expect_success()
-    yield space
-    kubectl("delete", "namespace", space, "--wait=false").expect_success()
+    """A namespace of our own on a cluster that knows this checkout's definition."""
+    with cluster_namespace("crd") as name:
+        yield name
 
 
 def job(name: str, spec: Object) -> Object:

@@ -39,10 +39,15 @@ def kubectl(*arguments: str, stdin: object = None) -> Answer:
 
 @contextmanager
 def cluster_namespace(prefix: str) -> Iterator[str]:
-    """A namespace of its own, on a cluster that knows AgentJobs, while the block runs."""
+    """A namespace of its own, on a cluster that knows AgentJobs, while the block runs.
+
+    Their definition belongs to the whole cluster and may be somebody's: it is brought up to date and left there.
+    """
     how = ("--server-side", "--force-conflicts", "--field-manager=contract")
     kubectl("apply", *how, "--filename=-", stdin=custom_resource_definition()).expect_success()
-    kubectl("wait", "crd/agentjobs.agentjob.dev", "--for=condition=Established", "--timeout=30s").expect_success()
+    # It has no conditions at first, and kubectl takes that for an error.
+    for each in ("jsonpath={.status.acceptedNames.kind}=AgentJob", "condition=Established"):
+        kubectl("wait", "crd/agentjobs.agentjob.dev", f"--for={each}", "--timeout=30s").expect_success()
     name = f"{prefix}-{token_hex(3)}"
     kubectl("create", "namespace", name).expect_success()
     # Pods are admitted only once the namespace's own service account is there.
