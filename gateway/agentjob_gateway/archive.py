@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import obstore.store
-import orjson
 import zstandard
 from obstore.exceptions import BaseError
 
@@ -114,8 +113,24 @@ class Archive:
 
     async def note_gaps(self, namespace: str, uid: str, attempt: int, gaps: Sequence[Gap]) -> None:
         """Keeps that lines of an attempt are lost, in place of what was said about it before."""
-        content = orjson.dumps([{"from": gap.first, "to": gap.last} for gap in gaps])
-        await self._put(archive_keys.gaps_name(namespace, uid, attempt), content)
+        await self._put(archive_keys.gaps_name(namespace, uid, attempt), archive_keys.gaps_text(gaps))
+
+    async def gaps(self, namespace: str, uid: str, attempt: int) -> tuple[Gap, ...]:
+        """The lines of an attempt that are known to be lost."""
+        content = b""
+        async with aclosing(self._pieces(archive_keys.gaps_name(namespace, uid, attempt))) as pieces:
+            async for piece in pieces:
+                content += piece
+        return archive_keys.gaps(attempt, content)
+
+    async def last(self, namespace: str, uid: str, attempt: int) -> Line | None:
+        """The last line that is kept of an attempt that is not sealed; None when there is none."""
+        found = (await self.kept(namespace, uid)).get(attempt, Kept())
+        last = max(found.parts, key=lambda span: span.last, default=None)
+        if last is None or found.is_sealed:
+            return None
+        async with aclosing(self._lines_in(archive_keys.part_name(namespace, uid, attempt, last))) as read:
+            return next(iter([line async for line in read if (line.attempt, line.seq) == (attempt, last.last)]), None)
 
     async def seal(self, namespace: str, uid: str, attempt: int) -> None:
         """Makes one object of an attempt that is over. What is sealed stays as it is."""

@@ -15,9 +15,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import orjson
 import zstandard
 
 from agentjob_api.lines import Line, envelope
+from agentjob_gateway.reading import Gap
 
 PART_BYTES: Final = 256 * 1024
 """Of lines, before compression: a part that has so many is written at once."""
@@ -106,6 +108,19 @@ def text(line: Line) -> bytes:
     """A line as its runner has printed it, newline included."""
     head = envelope(line.seq, line.attempt, line.time, truncated=line.truncated)
     return b"%b%b}\n" % (head, line.message)
+
+
+def gaps_text(gaps: Iterable[Gap]) -> bytes:
+    """Lost lines of an attempt, as they are kept."""
+    return orjson.dumps([{"from": gap.first, "to": gap.last} for gap in gaps])
+
+
+def gaps(attempt: int, content: bytes) -> tuple[Gap, ...]:
+    """What `gaps_text` has made; nothing where it is damaged, so that those lines are looked for once more."""
+    try:
+        return tuple(Gap(attempt, int(each["from"]), each["to"] and int(each["to"])) for each in orjson.loads(content))
+    except (ValueError, TypeError, LookupError):
+        return ()
 
 
 class Part:

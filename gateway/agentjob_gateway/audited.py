@@ -8,7 +8,7 @@ from agentjob_api.names import Key
 from agentjob_gateway.audit import Audit
 from agentjob_gateway.reading import Gap
 from agentjob_gateway.record import Lines
-from agentjob_gateway.sse import Position
+from agentjob_gateway.sse import START, Position
 
 
 class Audited:
@@ -18,10 +18,12 @@ class Audited:
         self._source = source
         self._audit = audit
 
-    async def lines(self, key: Key, uid: str, after: Position) -> AsyncGenerator[Line | Gap, None]:
+    async def lines(
+        self, key: Key, uid: str, after: Position, settled: Position = START
+    ) -> AsyncGenerator[Line | Gap, None]:
         """What the source gives."""
         try:
-            async with aclosing(self._source.lines(key, uid, after)) as items:
+            async with aclosing(self._source.lines(key, uid, after, settled)) as items:
                 async for item in items:
                     if isinstance(item, Line):
                         self._audit.line(key.namespace, key.name, uid, item)

@@ -108,9 +108,22 @@ class Channel:
         self._tell_news()
 
     async def _follow(self, start: int) -> None:
-        async with aclosing(self._follower().items(start)) as items:
+        last = await self._known.last(start)
+        if last is not None:
+            self._begin(Position(start, last.seq))
+        async with aclosing(self._follower().items(start, last)) as items:
             async for item in items:
                 self._publish(item)
+
+    def _begin(self, position: Position) -> None:
+        """Begins behind a position. What comes before it is past; whoever waits for it looks there."""
+        waiting = (*self._live, *self._ahead)
+        for reader in waiting:
+            self.detach(reader)
+        self.ring.begin(position)
+        for reader in waiting:
+            reader.wake()
+        self._tell_news()
 
     def _followed(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
@@ -194,16 +207,20 @@ class Channel:
             reader.position = self.ring.last
         self._ahead.discard(reader)
 
-    async def missed(self, after: Position) -> AsyncGenerator[Sequence[Entry], None]:
+    async def missed(self, after: Position, settled: Position = FIRST) -> AsyncGenerator[Sequence[Entry], None]:
         """What there is after a position, until there is no more; from history and log what the ring no longer has.
+
+        `settled`: of what comes up to here, only what is in the ring is wanted.
 
         Raises:
             ArchiveError: the history cannot be read at the moment.
         """
         after = max(after, FIRST)
         while (found := self.ring.after(after)) != []:
-            if found is None:
-                until = self.ring.floor
+            until = self.ring.floor
+            if found is None and after < min(settled, until):
+                after = min(settled, until)
+            elif found is None:
                 async with aclosing(self._past(after, until)) as batches:
                     async for batch in batches:
                         yield batch

@@ -76,17 +76,20 @@ class Follower:
         self._at_least = 0.0
         """Seconds for which the API server wants to be left alone."""
 
-    async def items(self, attempt: int) -> AsyncGenerator[Line | Gap, None]:
+    async def items(self, attempt: int, last: Line | None = None) -> AsyncGenerator[Line | Gap, None]:
         """Everything from this attempt on, as it comes. Ends when the job has, or is gone.
+
+        `last`: a line of the attempt; only what follows it is wanted, so that the log is read from its time on.
 
         Raises:
             ArchiveError: what is left of an attempt that is over is in the history, which does not answer.
         """
         while await self._begins(attempt):
-            async with aclosing(self._all(Reading(attempt))) as items:
+            reading = Reading(attempt) if last is None else Reading.after(last)
+            async with aclosing(self._all(reading)) as items:
                 async for item in items:
                     yield item
-            attempt += 1
+            attempt, last = attempt + 1, None
 
     async def past(self, after: Position, until: Position) -> AsyncGenerator[Line | Gap, None]:
         """The lines after a position up to another, from history and logs; what is in neither is told as gaps.

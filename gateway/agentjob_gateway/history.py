@@ -13,6 +13,14 @@ class ArchiveError(Exception):
 class History(Protocol):
     """Lines that are kept beside the cluster."""
 
+    async def last(self, namespace: str, uid: str, attempt: int) -> Line | None:
+        """The last line that is kept of an attempt that may go on; None when there is none.
+
+        Raises:
+            ArchiveError: it cannot be had at the moment.
+        """
+        ...
+
     def lines(self, namespace: str, uid: str, attempt: int, after: int) -> AsyncGenerator[Line, None]:
         """The lines of a job's attempt whose seq is greater than `after`, each once, in order; some may be missing.
 

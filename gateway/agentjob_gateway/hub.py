@@ -19,7 +19,7 @@ from agentjob_gateway.known import Known
 from agentjob_gateway.reader import Reader
 from agentjob_gateway.reading import Gap
 from agentjob_gateway.ring import Entry
-from agentjob_gateway.sse import END, OPEN, Position
+from agentjob_gateway.sse import END, OPEN, START, Position
 from agentjob_kube.client import Client
 
 Object = dict[str, Any]
@@ -67,8 +67,12 @@ class Hub:
         now = asyncio.get_running_loop().time()
         return max((now - each.behind_since for each in self._readers if each.behind_since is not None), default=0.0)
 
-    async def lines(self, key: Key, uid: str, after: Position) -> AsyncGenerator[Line | Gap, None]:
+    async def lines(
+        self, key: Key, uid: str, after: Position, settled: Position = START
+    ) -> AsyncGenerator[Line | Gap, None]:
         """Every line of a job after a position, in order, across attempts, as it comes, and gaps where lines are lost.
+
+        `settled`: of what comes up to here, only what is at hand in this process is given, and no gaps.
 
         Ends when the job has ended, or is gone, and its last line was given.
 
@@ -78,7 +82,7 @@ class Hub:
         channel = self._join(key, uid, after)
         try:
             while True:
-                async with aclosing(_missed(channel, after)) as batches:
+                async with aclosing(_missed(channel, after, settled)) as batches:
                     async for batch in batches:
                         for entry in batch:
                             yield item_of(entry)
@@ -205,10 +209,10 @@ class Hub:
         self._channels.pop(uid).end()
 
 
-async def _missed(channel: Channel, after: Position) -> AsyncGenerator[Sequence[Entry], None]:
+async def _missed(channel: Channel, after: Position, settled: Position) -> AsyncGenerator[Sequence[Entry], None]:
     """What a channel has after a position; that the archive does not answer, in the words of the doors."""
     try:
-        async with aclosing(channel.missed(after)) as batches:
+        async with aclosing(channel.missed(after, settled)) as batches:
             async for batch in batches:
                 yield batch
     except ArchiveError as error:

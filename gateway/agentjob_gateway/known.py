@@ -1,6 +1,7 @@
 """One job, as this process knows it from its cache."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, Final
@@ -10,12 +11,15 @@ from agentjob_api.names import Key
 from agentjob_api.status import Archival
 from agentjob_gateway import answers
 from agentjob_gateway.cache import JobCache
-from agentjob_gateway.history import History
+from agentjob_gateway.history import ArchiveError, History
 
 Object = dict[str, Any]
 
+LAST_SECONDS: Final = 2.0
+"""So long it is looked for where the history ends: a job that goes on is not held up by it."""
 _NOTHING: Final[Object] = {"status": {}}
 """A job of which nothing was heard yet."""
+log = logging.getLogger(__name__)
 
 
 class Known:
@@ -80,6 +84,19 @@ class Known:
         """The record of an attempt; {} when the status has none, or none any more."""
         attempts = self.job["status"].get("attempts", ())
         return next((each for each in attempts if each["number"] == attempt), {})
+
+    async def last(self, attempt: int) -> Line | None:
+        """The last line of an attempt in the history; None where there is none, or no answer in a moment."""
+        if self._history is None:
+            return None
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                return await self._history.last(self.key.namespace, self._uid, attempt)
+        except ArchiveError as error:
+            log.info("Looking for where the archive ends: %s", error, extra=self.facts)
+        except TimeoutError:
+            log.info("Looking for where the archive ends: no answer in %g s", LAST_SECONDS, extra=self.facts)
+        return None
 
     async def past(self, attempt: int, after: int) -> AsyncGenerator[Line, None]:
         """The lines of an attempt after a seq, as far as they are in the history; none where there is no history.

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple, Self, assert_never
 
 from agentjob_api import outcome
 from agentjob_api.lines import Line
@@ -42,6 +42,13 @@ class Reading:
         self._sought = 0
         """The seq that the whole log was last read for."""
         self._searches = searches
+
+    @classmethod
+    def after(cls, line: Line) -> Self:
+        """Wants what follows a line."""
+        reading = cls(line.attempt, line.seq - 1)
+        reading.take(line)
+        return reading
 
     def since(self, *, is_whole: bool) -> datetime | None:
         """From when on to read now; None for the whole log."""

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from agentjob_api.lines import Line
@@ -48,8 +49,11 @@ PACE: Final = Pace()
 class Lines(Protocol):
     """Where a job's lines come from."""
 
-    def lines(self, key: Key, uid: str, after: Position) -> AsyncGenerator[Line | Gap, None]:
-        """Every line after a position, and gaps where lines are lost, to the job's end; raises Unavailable."""
+    def lines(self, key: Key, uid: str, after: Position, settled: Position = START) -> AsyncGenerator[Line | Gap, None]:
+        """Every line after a position, and gaps where lines are lost, to the job's end; raises Unavailable.
+
+        `settled`: up to here nothing is looked for that is not at hand.
+        """
         ...
 
 
@@ -91,6 +95,8 @@ class Record:
         self._pace = pace
         self._kept: dict[int, Kept] = {}
         """What was there at the start."""
+        self._noted: dict[int, tuple[Gap, ...]] = {}
+        """Which lines were known to be lost at the start, by attempt."""
         self._attempt = 0
         self._there = Spans()
         """Lines of the attempt that were there at the start."""
@@ -121,6 +127,9 @@ class Record:
         """
         self._kept = await self._surely(lambda: self._archive.kept(*self._job))
         self._has_gaps = any(each.has_gaps for each in self._kept.values())
+        for attempt, each in self._kept.items():
+            if each.has_gaps and not each.is_sealed:
+                self._noted[attempt] = await self._surely(partial(self._archive.gaps, *self._job, attempt))
         follow, write = asyncio.create_task(self._follow()), asyncio.create_task(self._write_all())
         tasks = (follow, write, asyncio.create_task(self._leaving.wait()))
         try:
@@ -144,16 +153,24 @@ class Record:
         if self._steps:
             await asyncio.wait([write], timeout=self._pace.last_seconds)
 
-    def _start(self) -> Position:
-        """Up to where everything is kept."""
+    def _start(self) -> tuple[Position, Position]:
+        """Up to where everything is kept, and up to where everything is kept or known to be lost.
+
+        What another replica has lost may be at hand here; it is not looked for in the log, which did not have it.
+        """
         begun = [attempt for attempt, each in self._kept.items() if each.parts and not each.is_sealed]
         if begun:
-            return Position(min(begun), Spans(self._kept[min(begun)].parts).reach)
+            attempt, spans = min(begun), Spans(self._kept[min(begun)].parts)
+            kept = Position(attempt, spans.reach)
+            for gap in self._noted.get(attempt, ()):
+                spans.add(_span(gap))
+            return kept, Position(attempt, spans.reach)
         sealed = [attempt for attempt, each in self._kept.items() if each.is_sealed]
-        return Position(max(sealed), OPEN) if sealed else START
+        start = Position(max(sealed), OPEN) if sealed else START
+        return start, start
 
     async def _follow(self) -> None:
-        async with aclosing(self._source.lines(self._key, self._job[1], self._start())) as items:
+        async with aclosing(self._source.lines(self._key, self._job[1], *self._start())) as items:
             async for item in items:
                 while self._pending >= PENDING_BYTES:
                     self._room.clear()
@@ -173,7 +190,7 @@ class Record:
         if self._attempt:
             before = self._attempt
             self._do(Step(lambda: self._archive.seal(*self._job, before)))
-        self._attempt, self._gaps = attempt, []
+        self._attempt, self._gaps = attempt, list(self._noted.get(attempt, ()))
         self._there = Spans(self._kept.get(attempt, Kept()).parts)
 
     def _is_kept(self, span: Span) -> bool:
@@ -191,7 +208,7 @@ class Record:
         self._pending += self._open.size - before
 
     def _take_gap(self, gap: Gap) -> None:
-        if self._is_kept(Span(gap.first, OPEN if gap.last is None else gap.last)):
+        if self._is_kept(_span(gap)) or gap in self._gaps:
             return
         self._close()
         self._has_gaps = True
@@ -249,3 +266,7 @@ class Record:
                 level = logging.DEBUG if failures > 1 else logging.WARNING
                 log.log(level, "Archiving: %s", error, extra={"namespace": self._key.namespace, "job": self._key.name})
                 await self._pace.sleep(self._pace.again.delay(failures))
+
+
+def _span(gap: Gap) -> Span:
+    return Span(gap.first, OPEN if gap.last is None else gap.last)

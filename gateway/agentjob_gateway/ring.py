@@ -51,6 +51,12 @@ class Ring:
     def __len__(self) -> int:
         return len(self._entries) - self._head
 
+    def begin(self, position: Position) -> None:
+        """Takes what comes after a position as the first: only before there is an entry."""
+        assert not self._entries, "expected a ring without entries"
+        assert position > self.last, f"expected a position after {self.last}, found {position}"
+        self.floor = self.last = position
+
     def append(self, entry: Entry) -> None:
         """Takes the next entry. The latest is kept whatever its size."""
         assert entry.position > self.last, f"expected an entry after {self.last}, found {entry.position}"

@@ -117,6 +117,35 @@ async def test_gaps_stay_gaps_and_are_noted(archive: Archive) -> None:
     assert await read(archive) == [line(3), line(4), line(8)]
 
 
+@pytest.mark.parametrize(
+    ("spans", "seq"),
+    [
+        pytest.param([], None, id="nothing is kept"),
+        pytest.param([(1, 3)], 3, id="one part"),
+        pytest.param([(1, 3), (8, 9)], 9, id="parts with a hole between them"),
+        pytest.param([(1, 9), (2, 4)], 9, id="a part within another one"),
+    ],
+)
+async def test_the_last_line_that_is_kept_is_told(
+    archive: Archive, spans: list[tuple[int, int]], seq: int | None
+) -> None:
+    await write(archive, *spans)
+    await write(archive, (1, 20), attempt=2)
+    assert await archive.last(NS, UID, 1) == (line(seq) if seq else None)
+
+
+async def test_of_an_attempt_that_is_sealed_no_last_line_is_told(archive: Archive) -> None:
+    await write(archive, (1, 3))
+    await archive.seal(NS, UID, 1)
+    assert await archive.last(NS, UID, 1) is None
+
+
+async def test_lost_lines_are_told_as_they_were_noted(archive: Archive) -> None:
+    gaps = (Gap(1, 2, 5), Gap(1, 9, None))
+    await archive.note_gaps(NS, UID, 1, gaps)
+    assert await archive.gaps(NS, UID, 1) == gaps
+
+
 async def test_an_archive_larger_than_one_request_is_sealed_and_read(archive: Archive) -> None:
     """Lines that do not compress: the sealed object is written in several requests, and read in pieces."""
     noise = [bytes(f"{seed:x}" * 8, "ascii") for seed in range(50)]

@@ -11,16 +11,14 @@ from agentjob_api.lines import Line
 from agentjob_api.names import Key
 from agentjob_gateway.archive_keys import Kept
 from agentjob_gateway.errors import Unavailable
-from agentjob_gateway.share import owner
 from agentjob_gateway.sse import START
-from archived import Archived, Keeping, archived
+from archived import NAMES, Archived, archived, begin, numbers, owned, pair
 from fake_cluster import Fault
 from fake_cluster.refusals import Refusal
 from operated import NAMESPACE, until
 from watched import backing_off, running
 
 FULL = OSError(28, "No space left on device")
-NAMES = ("gateway-a", "gateway-b")
 LINES = 10_000
 
 
@@ -28,32 +26,6 @@ LINES = 10_000
 async def place() -> AsyncIterator[Archived]:
     async with archived() as found:
         yield found
-
-
-async def pair(place: Archived) -> dict[str, Keeping]:
-    """Two replicas that know each other."""
-    await place.ready(*NAMES)
-    found = {name: await place.replica(name) for name in NAMES}
-    for replica in found.values():
-        await replica.peers.joined.wait()
-    return found
-
-
-async def owned(place: Archived, replicas: dict[str, Keeping], name: str = "fix") -> tuple[str, Keeping, Keeping]:
-    """Which replica a job falls to, that replica, and the other one."""
-    first = owner(await place.uid(name), NAMES)
-    assert first is not None
-    [other] = [each for each in NAMES if each != first]
-    return first, replicas[first], replicas[other]
-
-
-async def begin(place: Archived, name: str = "fix") -> None:
-    await place.at.submit(name)
-    await place.at.start(name=name)
-
-
-def numbers(last: int) -> list[int]:
-    return list(range(1, last + 1))
 
 
 async def test_a_job_is_kept_though_nobody_reads_it(place: Archived) -> None:
@@ -135,100 +107,6 @@ async def test_lines_that_were_lost_before_they_could_be_kept_are_told(place: Ar
 
     assert await place.until_archived() == "ArchivedWithGaps"
     assert await place.seqs() == [3, 4]
-
-
-# Two replicas
-
-
-async def test_each_job_is_kept_by_one_of_two_replicas(place: Archived) -> None:
-    replicas = await pair(place)
-    names = [f"job-{number}" for number in range(12)]
-    for name in names:
-        await begin(place, name)
-        place.at.say(1, name=name)
-        await place.until_kept(1, name)
-    fell_to = [owner(await place.uid(name), NAMES) for name in names]
-    assert [replicas[name].follows() for name in NAMES] == [fell_to.count(name) for name in NAMES]
-    assert set(fell_to) == set(NAMES)
-    assert place.at.logs_asked() == 24, "once by its own replica, and once by the one that would follow on it"
-    for name in names:
-        await place.at.finish(2, name=name)
-    assert {await place.until_archived(name) for name in names} == {"Archived"}
-
-
-async def test_when_a_replica_goes_another_one_goes_on(place: Archived) -> None:
-    replicas = await pair(place)
-    await begin(place)
-    place.at.say(1, 2)
-    await place.until_kept(2)
-    first, keeping, other = await owned(place, replicas)
-    await keeping.kill()
-    place.at.say(3)
-    await place.ready(*(name for name in NAMES if name != first))
-    await place.until_kept(3)
-    assert other.follows() == 1
-    await place.at.finish(4)
-
-    assert await place.until_archived() == "Archived"
-    assert await place.seqs() == [1, 2, 3, 4]
-
-
-async def test_lines_that_are_turned_over_when_a_replica_goes_are_at_hand_at_the_next(place: Archived) -> None:
-    replicas = await pair(place)
-    await begin(place)
-    _, keeping, other = await owned(place, replicas)
-    place.store.fault = lambda call, _: FULL if call == "put" else None
-    place.at.say(1, 2, 3)
-
-    async def both_have_heard() -> bool:
-        return [each.hub.counts.lines for each in replicas.values()] == [3, 3]
-
-    await until(both_have_heard)
-    await keeping.kill()
-    place.cluster.rotate_log(NAMESPACE, "fix-1")
-    place.store.fault = lambda _, __: None
-    await place.ready(other.name)
-    await place.at.finish(4)
-
-    assert await place.until_archived() == "Archived"
-    assert await place.seqs() == [1, 2, 3, 4]
-
-
-async def test_when_one_comes_the_job_that_falls_to_it_is_handed_over(place: Archived) -> None:
-    await begin(place)
-    place.at.say(1, 2)
-    first = owner(await place.uid(), NAMES)
-    [second] = [name for name in NAMES if name != first]
-    await place.ready(second)
-    before = await place.replica(second)
-    await place.until_kept(2)
-    after = await place.replica(first)
-    await place.ready(*NAMES)
-    place.at.say(3)
-
-    async def handed_over() -> bool:
-        return (before.follows(), after.follows()) == (0, 1)
-
-    await until(handed_over)
-    await place.at.finish(4)
-    assert await place.until_archived() == "Archived"
-    assert await place.seqs() == [1, 2, 3, 4]
-
-
-async def test_when_two_think_that_a_job_is_theirs_nothing_is_harmed(place: Archived) -> None:
-    replicas = [await place.replica(), await place.replica()]
-    await begin(place)
-    for seq in range(1, 40):
-        place.at.say(seq)
-        await place.until_kept(seq)
-
-    async def both() -> bool:
-        return [replica.follows() for replica in replicas] == [1, 1]
-
-    await until(both)
-    await place.at.finish(40)
-    assert await place.until_archived() == "Archived"
-    assert await place.seqs() == numbers(40)
 
 
 # What goes wrong

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import obstore.store
 
+from agentjob_api.lines import envelope
 from agentjob_api.names import Key
 from agentjob_gateway.archive import Archive
 from agentjob_gateway.cache import JobCache
@@ -17,6 +18,7 @@ from agentjob_gateway.keeper import Keeper
 from agentjob_gateway.peers import Peers
 from agentjob_gateway.record import Pace
 from agentjob_gateway.retention import Retention, Times
+from agentjob_gateway.share import owner
 from agentjob_gateway.standby import Standby
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client, Object
@@ -32,6 +34,8 @@ from watched import USUAL, Watched, watched
 HOME = Key("system", "gateway")
 """The Service of the replicas."""
 QUICK = Pace(part_seconds=0.02, again=Backoff(first=0.005, most=0.05))
+NAMES = ("gateway-a", "gateway-b")
+"""Two replicas."""
 OFTEN = Times(sweep_seconds=0.02, again=Backoff(first=0.005, most=0.05))
 
 
@@ -139,6 +143,12 @@ class Archived:
 
         await until(there)
 
+    def print_from(self, time: datetime, first: int, last: int) -> None:
+        """Lets the agent of `fix` have printed these lines at a time."""
+        message = b'{"type":"assistant"}'
+        content = b"".join(b"%b%b}\n" % (envelope(seq, 1, time), message) for seq in range(first, last + 1))
+        self.cluster.append_log(NAMESPACE, "fix-1", content)
+
     async def seqs(self, name: str = "fix", attempt: int = 1) -> list[int]:
         """The lines that are in the store."""
         uid = await self.uid(name)
@@ -157,3 +167,29 @@ async def archived() -> AsyncIterator[Archived]:
             for replica in place.replicas:
                 await replica.kill()
         assert failed == []
+
+
+async def pair(place: Archived) -> dict[str, Keeping]:
+    """Two replicas that know each other."""
+    await place.ready(*NAMES)
+    found = {name: await place.replica(name) for name in NAMES}
+    for replica in found.values():
+        await replica.peers.joined.wait()
+    return found
+
+
+async def owned(place: Archived, replicas: dict[str, Keeping], name: str = "fix") -> tuple[str, Keeping, Keeping]:
+    """Which replica a job falls to, that replica, and the other one."""
+    first = owner(await place.uid(name), NAMES)
+    assert first is not None
+    [other] = [each for each in NAMES if each != first]
+    return first, replicas[first], replicas[other]
+
+
+async def begin(place: Archived, name: str = "fix") -> None:
+    await place.at.submit(name)
+    await place.at.start(name=name)
+
+
+def numbers(last: int) -> list[int]:
+    return list(range(1, last + 1))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentjob_api.lines import Line, envelope, parse
-from agentjob_gateway.archive_keys import PART_BYTES, Kept, Part, Span, Spans, Unpacker, kept, part_name, text
+from agentjob_gateway.archive_keys import PART_BYTES, Kept, Part, Span, Spans, Unpacker, gaps, kept, part_name, text
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SPANS = st.tuples(st.integers(1, 60), st.integers(0, 12)).map(lambda pair: Span(pair[0], sum(pair)))
@@ -32,6 +32,13 @@ def test_a_line_is_kept_as_its_runner_has_printed_it(message: bytes, truncated: 
     read = parse(printed)
     assert read is not None
     assert text(read) == printed
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[", b"[1]", b"{}", b'[{"from":1}]', b'[{"from":"a","to":2}]', b"\xff"], ids=repr
+)
+def test_what_is_damaged_names_no_lost_lines(content: bytes) -> None:
+    assert gaps(1, content) == ()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent_jobs import FAILED, agent_job
-from agentjob_api.lines import Line, envelope
+from agentjob_api.lines import Line, envelope, parse
 from agentjob_api.names import Key
 from agentjob_api.notices import Notice, notice
 from agentjob_gateway.cache import JobCache
@@ -119,9 +119,9 @@ class Play:
         self.counts = Counts()
         self._then = deque(then or [])
 
-    async def run(self, attempt: int = 1) -> "Play":
+    async def run(self, attempt: int = 1, last: Line | None = None) -> "Play":
         try:
-            async with aclosing(self.follower().items(attempt)) as items:
+            async with aclosing(self.follower().items(attempt, last)) as items:
                 async for item in items:
                     self.found.append(shown(item))
             self.found.append("end")
@@ -309,6 +309,41 @@ async def test_a_job_can_be_followed_from_a_later_attempt_on() -> None:
     play = await Play([last(1, 2)], [last(1, 3)], before=ended(3)).run(attempt=2)
 
     assert play.found == ["2-1", "3-1", "end"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "answers", "found", "asked"),
+    [
+        pytest.param(
+            said(70), [[said(68), said(70), said(71), last(72)]], ["1-71", "1-72"], ["follow fix-1 since 01:08"],
+            id="what follows it is there",
+        ),
+        pytest.param(
+            said(70), [[said(75)], [said(n) for n in range(60, 76)]], [f"1-{n}" for n in range(71, 76)],
+            ["follow fix-1 since 01:08", "follow fix-1"], id="lines are missing, and are in the whole log",
+        ),
+        pytest.param(
+            said(70), [[said(75)], [said(75)]], ["1: lost 71 to 74", "1-75"],
+            ["follow fix-1 since 01:08", "follow fix-1"], id="lines are missing, and are not in the log any more",
+        ),
+        pytest.param(last(70), [], [], [], id="it is the runner's last"),
+    ],
+)  # fmt: skip
+async def test_after_a_line_that_is_kept_the_log_is_read_from_its_time_on(
+    kept: bytes, answers: list[Answer], found: list[str], asked: list[str]
+) -> None:
+    play = await Play(*answers, then=[is_now(ended())]).run(last=parse(kept))
+
+    assert [each for each in play.found if each != "end"] == found
+    assert play.script.asked()[: len(asked)] == asked
+
+
+async def test_the_attempts_after_that_are_read_from_their_beginnings() -> None:
+    later = [is_now(running(1, over=True)), is_now(running(2)), is_now(ended(2))]
+    play = await Play([last(4)], [last(1, 2)], then=later).run(last=parse(said(3)))
+
+    assert play.found == ["1-4", "2-1", "end"]
+    assert play.script.asked() == ["follow fix-1 since 00:01", "follow fix-2"]
 
 
 async def test_attempts_that_the_status_no_longer_shows_are_there_all_the_same() -> None:

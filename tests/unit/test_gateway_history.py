@@ -59,6 +59,13 @@ class Memory:
         self._fails = fails
         self._after = after
 
+    async def last(self, namespace: str, uid: str, attempt: int) -> Line | None:
+        assert (namespace, uid, attempt) == ("agents", "uid-fix", 1)
+        self._fails -= 1
+        if self._fails >= 0:
+            raise ArchiveError("no answer")
+        return parse(self._kept[-1]) if self._kept else None
+
     async def lines(self, namespace: str, uid: str, attempt: int, after: int) -> AsyncGenerator[Line, None]:
         assert (namespace, uid, attempt) == ("agents", "uid-fix", 1)
         self.asked.append(after)
@@ -125,6 +132,20 @@ class Play:
 
     async def past(self, after: int, until: int) -> list[str]:
         return await collect(self._follower.past(Position(1, after), Position(1, until)))
+
+
+@pytest.mark.parametrize(
+    ("history", "seq"),
+    [
+        pytest.param(Memory([said(1), said(2)]), 2, id="the last that is kept"),
+        pytest.param(Memory(), None, id="none where nothing is kept"),
+        pytest.param(Memory([said(1)], fails=1), None, id="none while the history does not answer"),
+        pytest.param(None, None, id="none without a history"),
+    ],
+)
+async def test_a_stream_begins_after_the_last_line_that_is_kept(history: Memory | None, seq: int | None) -> None:
+    last = await known(history, RUNNING).last(1)
+    assert (last and last.seq) == seq
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from agentjob_gateway.archive_keys import PART_BYTES, Kept, Part, Span
 from agentjob_gateway.errors import Unavailable
 from agentjob_gateway.reading import Gap
 from agentjob_gateway.record import PENDING_BYTES, ArchiveCounts, Pace, Record
-from agentjob_gateway.sse import Position
+from agentjob_gateway.sse import START, Position
 from agentjob_kube.backoff import Backoff
 from operated import until
 from stores import Unreliable
@@ -42,14 +42,18 @@ class Script:
     def __init__(self, *items: Line | Gap) -> None:
         self.items = list(items)
         self.asked: list[Position] = []
+        self.settled: list[Position] = []
         self.given = 0
         self.is_over = True
         self.breaks_off = False
         self._news = asyncio.Event()
 
-    async def lines(self, key: Key, uid: str, after: Position) -> AsyncGenerator[Line | Gap, None]:
+    async def lines(
+        self, key: Key, uid: str, after: Position, settled: Position = START
+    ) -> AsyncGenerator[Line | Gap, None]:
         assert (key, uid) == (Key("agents", "fix"), UID)
         self.asked.append(after)
+        self.settled.append(settled)
         at = 0
         while True:
             while at < len(self.items):
@@ -243,6 +247,39 @@ async def test_a_hole_that_another_one_has_left_is_filled() -> None:
     assert script.asked == [Position(1, 1)]
     assert place.puts()[2:] == [named(1, 2, 3), named(1, 5, 7), "1"]
     assert await place.read() == [line(seq) for seq in range(1, 8)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "gaps", "settled"),
+    [
+        pytest.param([1, 2], [], 2, id="nothing is lost"),
+        pytest.param([1, 2, 6], [], 2, id="it is not known what has become of some"),
+        pytest.param([1, 2, 6], [Gap(1, 3, 5)], 6, id="those between are known to be lost"),
+        pytest.param([1, 6, 9], [Gap(1, 2, 5)], 6, id="some are known to be lost, and of others it is not known"),
+        pytest.param([3], [Gap(1, 1, 2), Gap(1, 4, 8)], 8, id="the last ones are"),
+    ],
+)
+async def test_lines_that_are_known_to_be_lost_are_not_looked_for(
+    parts: list[int], gaps: list[Gap], settled: int
+) -> None:
+    place, script = Place(), Script(*(line(seq) for seq in range(1, 13)))
+    for seq in parts:
+        await place.archive.write(NS, UID, Part(line(seq)))
+    if gaps:
+        await place.archive.note_gaps(NS, UID, 1, gaps)
+    assert await place.record(script, PATIENT).run() is not bool(gaps)
+    assert script.settled == [Position(1, settled)]
+    assert await place.read() == [line(seq) for seq in range(1, 13)], "those that are at hand are kept all the same"
+
+
+async def test_of_lost_lines_those_that_were_noted_before_stay_noted() -> None:
+    place = Place()
+    await place.archive.write(NS, UID, Part(line(1)))
+    await place.archive.note_gaps(NS, UID, 1, [Gap(1, 2, 3)])
+    items: list[Line | Gap] = [Gap(1, 2, 3), line(4), Gap(1, 5, 5), line(6)]
+    assert await place.record(Script(*items), PATIENT).run() is False
+    assert await place.archive.gaps(NS, UID, 1) == (Gap(1, 2, 3), Gap(1, 5, 5))
+    assert place.puts().count("1.gaps") == 2, "once by whoever was before, and once for what is lost since"
 
 
 async def test_a_line_that_is_lost_but_kept_is_not_lost() -> None:

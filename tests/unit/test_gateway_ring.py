@@ -65,6 +65,16 @@ def test_a_ring_begins_where_it_was_told_to() -> None:
     assert (after(ring, 3, 0), after(ring, 2, 9)) == ([], None)
 
 
+def test_a_ring_may_begin_later_than_it_was_told_to_while_nothing_is_in_it() -> None:
+    ring = filled(start=1)
+    ring.begin(Position(1, 4))
+    assert (after(ring, 1, 0), after(ring, 1, 4), ring.last) == (None, [], Position(1, 4))
+    ring.append(entry(1, 5))
+    assert (after(ring, 1, 3), after(ring, 1, 4)) == (None, [(1, 5)])
+    with pytest.raises(AssertionError, match="without entries"):
+        ring.begin(Position(1, 6))
+
+
 def test_entries_are_handed_out_some_at_a_time() -> None:
     ring = filled(*TWO)
     assert after(ring, 1, 0, limit=25) == [(1, 1), (1, 2), (1, 3)]
