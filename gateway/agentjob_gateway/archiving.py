@@ -14,10 +14,11 @@ from agentjob_gateway.hub import Hub
 from agentjob_gateway.keeper import MOST, Keeper
 from agentjob_gateway.metrics import Metrics
 from agentjob_gateway.peers import Peers
-from agentjob_gateway.record import PACE, Pace
+from agentjob_gateway.record import PACE, ArchiveCounts, Lines, Pace, Record
 from agentjob_gateway.retention import Retention
+from agentjob_gateway.second import Second
 from agentjob_gateway.settings import Settings
-from agentjob_gateway.standby import Standby
+from agentjob_gateway.standby import Begin, Standby
 from agentjob_kube.client import Client
 
 Part = Coroutine[Any, Any, None]
@@ -46,23 +47,34 @@ def parts(place: Place, archive: Archive | None) -> list[Part]:
     """What is to be run; each part works for ever."""
     settings, cache = place.settings, place.cache
     peers = Peers(settings.pod_name if settings.peers is not None else None)
+    pace = Pace(part_seconds=settings.archive.part_seconds) if settings.archive is not None else PACE
+    counts = ArchiveCounts()
     keeper = Keeper(
         cache=cache,
         peers=peers,
         archive=archive,
-        standby=Standby(place.hub, MOST),
+        standby=Standby(place.hub, MOST, seconds_of(place.hub, archive, pace, counts)),
         source=Audited(place.hub, Audit()),
         client=place.client,
         clock=now,
-        pace=Pace(part_seconds=settings.archive.part_seconds) if settings.archive is not None else PACE,
+        pace=pace,
+        counts=counts,
     )
-    place.metrics.show_archive(keeper.counts)
+    place.metrics.show_archive(counts)
     found = [keeper.run()]
     if archive is not None:
         found.append(Retention(archive=archive, cache=cache, peers=peers, clock=now).run())
     if settings.peers is not None:
         found.append(peers.run(place.client, Key(settings.peers.namespace, settings.peers.service)))
     return found
+
+
+def seconds_of(source: Lines, archive: Archive | None, pace: Pace, counts: ArchiveCounts) -> Begin | None:
+    """What makes the second writers of jobs. Each is twice as patient as the first is."""
+    if archive is None:
+        return None
+    patient = pace._replace(part_seconds=2 * pace.part_seconds)
+    return lambda job: Record(source, Second(archive, patient.part_seconds), job, counts, patient)
 
 
 def now() -> datetime:

@@ -4,7 +4,7 @@ A job is followed from when its agent has started, by the replica that it falls 
 archive, once it has ended and all of it is sealed, its condition Archived says so, and its Pod may go. Without one, who
 starts has nothing to tell by what was read of a job that has ended, and leaves it alone.
 
-The replica that a job would fall to next follows it as well, and keeps its latest lines at hand.
+The replica that a job would fall to next follows it as well: see standby.py.
 """
 
 import asyncio
@@ -119,14 +119,15 @@ class Keeper:
                 break
             if uid not in self._records and uid not in self._resting:
                 self._begin(uid, job)
-        self.standby.assign(job for uid, job in self._wanted.items() if self._stands_by(uid))
+        self.standby.assign([job for uid, job in self._wanted.items() if self._stands_by(uid)], self._wanted.keys())
         self.counts.held = len(self.standby)
         self.counts.kept = len(self._records)
         self.counts.waiting = len(set(uids) - self._records.keys())
 
     def _stands_by(self, uid: str) -> bool:
-        """Whether a job's latest lines are kept at hand: also once it has become our own, until it has been read."""
-        return self.peers.inherits(uid) or (self.peers.owns(uid) and uid in self.standby)
+        """Whether we stand by for another replica: also once a job has become our own, until we have begun with it."""
+        has_begun = uid in self._open and self._open[uid].has_begun
+        return self.peers.inherits(uid) or (self.peers.owns(uid) and uid in self.standby and not has_begun)
 
     def _give_up(self, uid: str) -> None:
         """Ends a record. Where another replica goes on, what was read is written first."""

@@ -7,7 +7,7 @@ the first line that is not kept.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,6 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from agentjob_api.lines import Line
 from agentjob_api.names import Key
-from agentjob_gateway.archive import Archive
 from agentjob_gateway.archive_keys import PART_BYTES, Kept, Part, Span, Spans
 from agentjob_gateway.cache import key_of
 from agentjob_gateway.history import ArchiveError
@@ -57,6 +56,30 @@ class Lines(Protocol):
         ...
 
 
+class Shelf(Protocol):
+    """Where they are kept; every method raises ArchiveError. See archive.py."""
+
+    async def kept(self, namespace: str, uid: str) -> dict[int, Kept]:
+        """What is kept of a job, by attempt."""
+        ...
+
+    async def gaps(self, namespace: str, uid: str, attempt: int) -> tuple[Gap, ...]:
+        """The lines of an attempt that are known to be lost."""
+        ...
+
+    async def write(self, namespace: str, uid: str, part: Part) -> int:
+        """Keeps a part; the bytes that were written, 0 where they were there."""
+        ...
+
+    async def note_gaps(self, namespace: str, uid: str, attempt: int, gaps: Sequence[Gap]) -> None:
+        """Keeps that lines are lost."""
+        ...
+
+    async def seal(self, namespace: str, uid: str, attempt: int) -> None:
+        """Makes one object of an attempt that is over."""
+        ...
+
+
 @dataclass
 class ArchiveCounts:
     """What the archive of a process comes to."""
@@ -86,7 +109,7 @@ class Step(NamedTuple):
 class Record:
     """Archives one job."""
 
-    def __init__(self, source: Lines, archive: Archive, job: Object, counts: ArchiveCounts, pace: Pace) -> None:
+    def __init__(self, source: Lines, archive: Shelf, job: Object, counts: ArchiveCounts, pace: Pace) -> None:
         self._source = source
         self._archive = archive
         self._key = key_of(job)
@@ -110,6 +133,8 @@ class Record:
         self._steps: deque[Step] = deque()
         self._pending = 0
         """Bytes of lines that are not written yet."""
+        self.has_begun = False
+        """Whether lines come."""
         self._is_over = False
         self._leaving = asyncio.Event()
         self._news = asyncio.Event()
@@ -172,6 +197,7 @@ class Record:
     async def _follow(self) -> None:
         async with aclosing(self._source.lines(self._key, self._job[1], *self._start())) as items:
             async for item in items:
+                self.has_begun = True
                 while self._pending >= PENDING_BYTES:
                     self._room.clear()
                     await self._room.wait()
@@ -246,8 +272,9 @@ class Record:
                 self._close()
 
     async def _write(self, part: Part) -> None:
-        self._counts.bytes += await self._archive.write(*self._job, part)
-        self._counts.lines += part.span.last - part.span.first + 1
+        if size := await self._archive.write(*self._job, part):
+            self._counts.bytes += size
+            self._counts.lines += part.span.last - part.span.first + 1
 
     async def _seal_all(self) -> None:
         for attempt, each in (await self._archive.kept(*self._job)).items():

@@ -1,11 +1,11 @@
-"""What jobs say that are another replica's to read, at hand should that one go.
+"""What jobs say that are another replica's to read: at hand should that one go, and written should it not do so.
 
 The kubelet may turn a log over between the last line that was kept and the first that the next one would read.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final, Protocol
 
 from agentjob_api.names import Key
@@ -28,45 +28,100 @@ class Followed(Protocol):
         ...
 
 
+class Writer(Protocol):
+    """Writes the lines of one job that its replica does not write."""
+
+    async def run(self) -> object:
+        """Works until the job has ended, or it was handed over; raises Unavailable."""
+        ...
+
+    def hand_over(self) -> None:
+        """Ends it once what was read is written."""
+        ...
+
+
+Begin = Callable[[Object], Writer]
+
+
 class Standby:
     """Follows each job that it is told of."""
 
-    def __init__(self, source: Followed, most: int) -> None:
-        """`most`: so many at once."""
+    def __init__(self, source: Followed, most: int, begin: Begin | None = None) -> None:
+        """`most`: so many at once. `begin`: makes what writes a job's lines; without it, none are written."""
         self._source = source
         self._most = most
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._begin = begin
+        self._held: dict[str, _Held] = {}
         """By uid; one that has ended stays until its job is no longer told of."""
+        self._leaving: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._held)
 
     def __contains__(self, uid: str) -> bool:
-        return uid in self._tasks
+        return uid in self._held
 
-    def assign(self, jobs: Iterable[Object]) -> None:
-        """From now on follows these, and no others."""
+    def assign(self, jobs: Iterable[Object], open_uids: Collection[str] = ()) -> None:
+        """From now on follows these, and no others. What was read of one that is still open is written first."""
         wanted = {job["metadata"]["uid"]: job for job in jobs}
-        for uid in self._tasks.keys() - wanted.keys():
-            self._tasks.pop(uid).cancel()
+        for uid in self._held.keys() - wanted.keys():
+            task = asyncio.create_task(self._held.pop(uid).end(writes=uid in open_uids))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
         for uid, job in wanted.items():
-            if uid not in self._tasks and len(self._tasks) < self._most:
-                self._tasks[uid] = asyncio.create_task(self._follow(job))
-
-    async def _follow(self, job: Object) -> None:
-        failures = 0
-        while True:
-            try:
-                await self._source.follow(key_of(job), job["metadata"]["uid"])
-            except Unavailable as error:
-                failures += 1
-                log.info("Following a job for another replica: %s", error, extra={"job": job["metadata"]["name"]})
-                await asyncio.sleep(AGAIN.delay(failures))
-            else:
-                return
+            if uid not in self._held and len(self._held) < self._most:
+                self._held[uid] = _Held(self._source, job, self._begin)
 
     async def stop(self) -> None:
         """Follows nothing any more."""
-        tasks = tuple(self._tasks.values())
         self.assign(())
-        await asyncio.gather(*tasks, return_exceptions=True)
+        leaving = tuple(self._leaving)
+        await asyncio.sleep(0)  # each has begun to end what it holds
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
+
+
+class _Held:
+    """One job."""
+
+    def __init__(self, source: Followed, job: Object, begin: Begin | None) -> None:
+        self._source = source
+        self._job = job
+        self._begin = begin
+        self._writer: Writer | None = None
+        self._following = asyncio.create_task(self._again(self._follow))
+        self._writing = asyncio.create_task(self._again(self._write))
+
+    async def end(self, *, writes: bool) -> None:
+        """Returns once nothing is left of it; `writes`: and what was read is written."""
+        self._begin, tasks = None, (self._following, self._writing)
+        try:
+            if writes and self._writer is not None:
+                self._writer.hand_over()
+                await asyncio.wait([self._writing])
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        await self._source.follow(key_of(self._job), self._job["metadata"]["uid"])
+
+    async def _write(self) -> None:
+        if self._begin is not None:
+            self._writer = self._begin(self._job)
+            await self._writer.run()
+
+    async def _again(self, do: Callable[[], Awaitable[None]]) -> None:
+        failures = 0
+        while True:
+            try:
+                await do()
+            except Unavailable as error:
+                failures += 1
+                log.info("Following a job for another replica: %s", error, extra={"job": self._job["metadata"]["name"]})
+                self._writer = None
+                await asyncio.sleep(AGAIN.delay(failures))
+            else:
+                return

@@ -113,6 +113,48 @@ async def test_when_two_think_that_a_job_is_theirs_nothing_is_harmed(place: Arch
     assert await place.seqs() == numbers(40)
 
 
+async def test_a_job_is_written_though_the_one_that_it_falls_to_does_not_do_it(place: Archived) -> None:
+    await begin(place)
+    first = owner(await place.uid(), NAMES)
+    [second] = [name for name in NAMES if name != first]
+    await place.ready(*NAMES)
+    replica = await place.replica(second)
+    place.at.say(1, 2, 3)
+    await place.until_kept(3)
+    place.cluster.rotate_log(NAMESPACE, "fix-1")
+    await place.at.finish(4)
+    await place.until_kept(4)
+    assert (replica.follows(), await place.reason()) == (0, None)
+
+    await place.ready(second)
+    assert await place.until_archived() == "Archived"
+    assert await place.seqs() == [1, 2, 3, 4]
+
+
+async def test_who_hands_a_job_over_goes_on_writing_while_the_next_one_does_not(place: Archived) -> None:
+    await begin(place)
+    first = owner(await place.uid(), NAMES)
+    [second] = [name for name in NAMES if name != first]
+    await place.ready(second)
+    before = await place.replica(second)
+    place.at.say(1)
+    await place.until_kept(1)
+    await place.ready(*NAMES)
+
+    async def has_handed_over() -> bool:
+        return before.follows() == 0
+
+    await until(has_handed_over)
+    place.at.say(2, 3)
+    await place.until_kept(3)
+    place.cluster.rotate_log(NAMESPACE, "fix-1")
+    after = await place.replica(first)
+    await place.at.finish(4)
+    assert await place.until_archived() == "Archived"
+    assert await place.seqs() == [1, 2, 3, 4]
+    assert after.hub.counts.gaps == 0
+
+
 # Where one begins that starts
 
 

@@ -12,11 +12,12 @@ import obstore.store
 from agentjob_api.lines import envelope
 from agentjob_api.names import Key
 from agentjob_gateway.archive import Archive
+from agentjob_gateway.archiving import seconds_of
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.hub import Hub
 from agentjob_gateway.keeper import Keeper
 from agentjob_gateway.peers import Peers
-from agentjob_gateway.record import Pace
+from agentjob_gateway.record import ArchiveCounts, Pace
 from agentjob_gateway.retention import Retention, Times
 from agentjob_gateway.share import owner
 from agentjob_gateway.standby import Standby
@@ -48,15 +49,17 @@ class Keeping:
         self.cache = JobCache((NAMESPACE,))
         self.hub = Hub(client, self.cache, USUAL, place.archive)
         self.peers = Peers(name)
+        counts = ArchiveCounts()
         self.keeper = Keeper(
             cache=self.cache,
             peers=self.peers,
             archive=place.archive,
-            standby=Standby(self.hub, most),
+            standby=Standby(self.hub, most, seconds_of(self.hub, place.archive, QUICK, counts)),
             source=self.hub,
             client=client,
             clock=place.now,
             pace=QUICK,
+            counts=counts,
             most=most,
         )
         self._session = session

@@ -1,7 +1,7 @@
 """One job on its way into the archive: whatever breaks, however often it is begun again, every line is kept once."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from agent_jobs import agent_job
 from agentjob_api.lines import Line
-from agentjob_api.names import Key
 from agentjob_gateway.archive import Archive
 from agentjob_gateway.archive_keys import PART_BYTES, Kept, Part, Span
 from agentjob_gateway.errors import Unavailable
 from agentjob_gateway.reading import Gap
 from agentjob_gateway.record import PENDING_BYTES, ArchiveCounts, Pace, Record
-from agentjob_gateway.sse import START, Position
+from agentjob_gateway.sse import Position
 from agentjob_kube.backoff import Backoff
 from operated import until
+from scripted_lines import Script
 from stores import Unreliable
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -34,47 +34,6 @@ FULL = OSError(28, "No space left on device")
 
 def line(seq: int, attempt: int = 1, size: int = 0) -> Line:
     return Line(seq, attempt, NOON, False, b'{"n":"%d-%d%b"}' % (attempt, seq, b"x" * size))
-
-
-class Script:
-    """Lines as a hub would give them: those that come at once, and those that come when a test says so."""
-
-    def __init__(self, *items: Line | Gap) -> None:
-        self.items = list(items)
-        self.asked: list[Position] = []
-        self.settled: list[Position] = []
-        self.given = 0
-        self.is_over = True
-        self.breaks_off = False
-        self._news = asyncio.Event()
-
-    async def lines(
-        self, key: Key, uid: str, after: Position, settled: Position = START
-    ) -> AsyncGenerator[Line | Gap, None]:
-        assert (key, uid) == (Key("agents", "fix"), UID)
-        self.asked.append(after)
-        self.settled.append(settled)
-        at = 0
-        while True:
-            while at < len(self.items):
-                item = self.items[at]
-                at += 1
-                seq = item.seq if isinstance(item, Line) else item.last
-                if seq is None or Position(item.attempt, seq) > after:
-                    self.given += 1
-                    yield item
-                    await asyncio.sleep(0)
-            if self.breaks_off:
-                raise Unavailable("broken off", retry_after=1)
-            if self.is_over:
-                return
-            await self._news.wait()
-            self._news.clear()
-
-    def say(self, *items: Line | Gap, is_over: bool = False) -> None:
-        self.items.extend(items)
-        self.is_over = is_over
-        self._news.set()
 
 
 class Place:
