@@ -8,7 +8,7 @@ counted by the reader.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 MAX_LINE = 128 * 1024
@@ -34,7 +34,7 @@ class Line(NamedTuple):
 
 def envelope(seq: int, attempt: int, time: datetime, *, truncated: bool = False) -> bytes:
     """What stands before the message's JSON in a line; `}` and a newline follow it. `time` must be in UTC."""
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S") + f".{time.microsecond // 1000:03d}Z"
+    stamp = time.isoformat(timespec="milliseconds")[:23] + "Z"
     cut = '"truncated":true,' if truncated else ""
     return f'{{"seq":{seq},"attempt":{attempt},"time":"{stamp}",{cut}"message":'.encode()
 
@@ -46,7 +46,7 @@ def parse(line: bytes) -> Line | None:
         return None
     seq, attempt, time, truncated, message = found.groups()
     try:
-        stamp = datetime.strptime(time.decode(), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+        stamp = datetime.fromisoformat(time.decode())
     except ValueError:
         return None
     return Line(int(seq), int(attempt), stamp, truncated is not None, message)

@@ -217,10 +217,11 @@ class Record:
             before = self._attempt
             self._do(Step(lambda: self._archive.seal(*self._job, before)))
         self._attempt, self._gaps = attempt, list(self._noted.get(attempt, ()))
-        self._there = Spans(self._kept.get(attempt, Kept()).parts)
+        kept = self._kept.get(attempt, Kept())
+        self._there = Spans([Span(1, OPEN)] if kept.is_sealed else kept.parts)
 
     def _is_kept(self, span: Span) -> bool:
-        return self._kept.get(self._attempt, Kept()).is_sealed or self._there.covers(span)
+        return self._there.covers(span)
 
     def _take(self, line: Line) -> None:
         if self._is_kept(Span(line.seq, line.seq)):

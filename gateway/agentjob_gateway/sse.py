@@ -104,7 +104,9 @@ def _field(name: str, value: str) -> bytes:
 def line(job: str, found: Line) -> bytes:
     """The event of a line: its message, byte for byte. Only the runner's notices have a type."""
     event = NOTICE if found.message.startswith(_NOTICE_BEGINS) else None
-    return frame(found.message, event_id=id_of(job, Position(found.attempt, found.seq)), event=event)
+    if event is not None or b"\n" in found.message or b"\r" in found.message:
+        return frame(found.message, event_id=id_of(job, Position(found.attempt, found.seq)), event=event)
+    return b"id: %b/%d-%d\ndata: %b\n\n" % (job.encode(), found.attempt, found.seq, found.message)
 
 
 def data_of(event: bytes) -> bytes:
