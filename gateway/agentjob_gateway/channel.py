@@ -10,12 +10,14 @@ from typing import Any, Final, NamedTuple, Protocol
 from agentjob_api.lines import Line
 from agentjob_api.phases import Phase
 from agentjob_gateway import answers, sse
+from agentjob_gateway.entries import clipped, entry_of
 from agentjob_gateway.follow import LOOK_SECONDS, PACE, Counts, Follower, Pace
 from agentjob_gateway.history import ArchiveError
 from agentjob_gateway.known import Known
+from agentjob_gateway.past import Pasts
 from agentjob_gateway.reading import Gap
 from agentjob_gateway.ring import BATCH_BYTES, MAX_BYTES, MAX_ENTRIES, Entry, Ring
-from agentjob_gateway.sse import OPEN, Position
+from agentjob_gateway.sse import Position
 from agentjob_kube.client import Client
 
 Object = dict[str, Any]
@@ -93,6 +95,7 @@ class Channel:
         self._news = asyncio.Event()
         self._standing, self.state = _state(known.job)
         self._follower: Final = partial(Follower, client, known, counts, tuning.pace)
+        self._pasts = Pasts(self._past)
         self._tasks = [asyncio.create_task(self._follow(start)), asyncio.create_task(self._watch())]
         self._tasks[0].add_done_callback(self._followed)
 
@@ -157,7 +160,7 @@ class Channel:
 
     def _publish(self, item: Line | Gap) -> None:
         """Takes the next line. All that come in one turn of the event loop are handed out together at its end."""
-        entry = _entry(self.job, item)
+        entry = entry_of(self.job, item)
         self.ring.append(entry)
         self._counts.lines += entry.time is not None
         self._counts.gaps += entry.time is None
@@ -221,12 +224,14 @@ class Channel:
             if found is None and after < min(settled, until):
                 after = min(settled, until)
             elif found is None:
-                async with aclosing(self._past(after, until)) as batches:
+                async with aclosing(self._pasts.between(after, until)) as batches:
                     async for batch in batches:
+                        batch[0] = clipped(self.job, batch[0], after)
                         yield batch
+                        after = batch[-1].position
                 after = until
             else:
-                found[0] = _clipped(self.job, found[0], after)
+                found[0] = clipped(self.job, found[0], after)
                 yield found
                 after = found[-1].position
 
@@ -235,7 +240,7 @@ class Channel:
         size = 0
         async with aclosing(self._follower().past(after, until)) as items:
             async for item in items:
-                batch.append(_entry(self.job, item))
+                batch.append(entry_of(self.job, item))
                 size += len(batch[-1].chunk)
                 if size >= BATCH_BYTES:
                     yield batch
@@ -251,32 +256,6 @@ class Channel:
     def _tell_news(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
-
-
-def _entry(job: str, item: Line | Gap) -> Entry:
-    """A line or a gap as it is kept and handed out."""
-    if isinstance(item, Gap):
-        position = Position(item.attempt, OPEN if item.last is None else item.last)
-        return Entry(position, item.first, None, truncated=False, chunk=sse.chunked(sse.gap(*item)))
-    position = Position(item.attempt, item.seq)
-    return Entry(position, item.seq, item.time, item.truncated, sse.chunked(sse.line(job, item)))
-
-
-def item_of(entry: Entry) -> Line | Gap:
-    """The line or gap that an entry was made of; newlines in a message, if any, are LF."""
-    attempt, seq = entry.position
-    if entry.time is None:
-        return Gap(attempt, entry.first, None if seq == OPEN else seq)
-    return Line(seq, attempt, entry.time, entry.truncated, sse.data_of(sse.unchunked(entry.chunk)))
-
-
-def _clipped(job: str, entry: Entry, after: Position) -> Entry:
-    """An entry without what somebody at a position has: of a gap, lines that came before they were lost."""
-    if entry.position.attempt != after.attempt or entry.first > after.seq:
-        return entry
-    item = item_of(entry)
-    assert isinstance(item, Gap), "a line begins where it ends, and that is after the position"
-    return _entry(job, item._replace(first=after.seq + 1))
 
 
 def _state(job: Object) -> tuple[tuple[str, str], bytes]:

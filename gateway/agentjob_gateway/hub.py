@@ -11,7 +11,8 @@ from agentjob_api.lines import Line
 from agentjob_api.names import Key
 from agentjob_gateway import sse
 from agentjob_gateway.cache import JobCache, key_of
-from agentjob_gateway.channel import BROKEN, TUNING, Channel, Tuning, item_of
+from agentjob_gateway.channel import BROKEN, TUNING, Channel, Tuning
+from agentjob_gateway.entries import item_of
 from agentjob_gateway.errors import RETRY_SECONDS, Unavailable
 from agentjob_gateway.follow import Counts
 from agentjob_gateway.history import ArchiveError, History

@@ -167,6 +167,22 @@ async def test_what_was_dropped_can_be_had_by_coming_back(at: Watched) -> None:
     assert lines_of(found) == numbered(*range(3, 42))
 
 
+async def test_however_many_want_what_is_past_the_log_is_read_once_for_it(at: Watched) -> None:
+    replica = await at.replica(USUAL._replace(ring_entries=1))
+    await at.submit()
+    await at.start()
+    at.say(*range(1, 2_001), size=400)
+    viewer = await at.watch(replica)
+    await viewer.until_lines(2_000)
+    before = at.logs_asked()
+    late = await asyncio.gather(*(at.watch(replica) for _ in range(20)))
+    for each in late:
+        await each.until_lines(2_000)
+
+    assert [each.lines for each in late] == [numbered(*range(1, 2_001))] * 20
+    assert at.logs_asked() < before + 20, "for all together, and anew only for who came or fell far behind the others"
+
+
 @pytest.mark.parametrize(
     ("ring_bytes", "asked"),
     [pytest.param(64 * 1024 * 1024, 1, id="from the ring"), pytest.param(200_000, 2, id="from the log")],
