@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import obstore.store
-import zstandard
 from obstore.exceptions import BaseError
 
 from agentjob_api import lines
 from agentjob_api.lines import Line
 from agentjob_gateway import archive_keys
-from agentjob_gateway.archive_keys import Kept, Part, Span, Unpacker
-from agentjob_gateway.history import ArchiveError
+from agentjob_gateway.archive_frames import Unpacker
+from agentjob_gateway.archive_keys import Kept, Part, Span
+from agentjob_gateway.history import ArchiveError, DamagedError
 from agentjob_gateway.reading import Gap
 
 SECONDS: Final = 30.0
@@ -149,18 +149,22 @@ class Archive:
 
         Raises:
             ArchiveError: they cannot be had at the moment. What was given is right.
+            DamagedError: some cannot be had any more. All others were given.
         """
+        damage: list[DamagedError] = []
         for _ in range(TRIES):
             found = (await self.kept(namespace, uid)).get(attempt, Kept())
             try:
                 for path in _to_read(namespace, uid, attempt, found, after):
-                    async with aclosing(self._lines_in(path)) as read:
+                    async with aclosing(self._sound_lines_in(path, damage)) as read:
                         async for line in read:
                             if line.attempt == attempt and line.seq > after:
                                 after = line.seq
                                 yield line
             except _GoneError:
                 continue  # it was sealed meanwhile, or its job is gone
+            if damage:
+                raise damage[0]
             return
         raise ArchiveError(f"attempt {attempt} of {uid}: its objects go while they are read")
 
@@ -213,16 +217,25 @@ class Archive:
 
     async def _lines_in(self, path: str) -> AsyncGenerator[Line, None]:
         unpacker = Unpacker()
+        async with aclosing(self._pieces(path)) as pieces:
+            async for piece in pieces:
+                for read in unpacker.feed(piece):
+                    if (line := lines.parse(read)) is not None:
+                        yield line
+        for read in unpacker.end():
+            if (line := lines.parse(read)) is not None:
+                yield line
+        if unpacker.fault is not None:
+            raise DamagedError(f"{path} is damaged: {unpacker.fault}")
+
+    async def _sound_lines_in(self, path: str, damage: list[DamagedError]) -> AsyncGenerator[Line, None]:
+        """The lines of an object that can be read; what is wrong with the others is put to the damage."""
         try:
-            async with aclosing(self._pieces(path)) as pieces:
-                async for piece in pieces:
-                    for read in unpacker.feed(piece):
-                        if (line := lines.parse(read)) is not None:
-                            yield line
-        except zstandard.ZstdError as error:
-            raise ArchiveError(f"{path}: {error}") from None
-        if not unpacker.is_whole:
-            raise ArchiveError(f"{path}: expected a whole zstd file, found one that is cut off")
+            async with aclosing(self._lines_in(path)) as found:
+                async for line in found:
+                    yield line
+        except DamagedError as error:
+            damage.append(error)
 
     async def _delete(self, paths: Sequence[str]) -> None:
         """Deletes objects, some of which may be gone by now."""

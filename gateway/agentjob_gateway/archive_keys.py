@@ -11,7 +11,7 @@ another are a zstd file, so that sealing an attempt is putting its parts one beh
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -145,33 +145,3 @@ class Part:
     def packed(self) -> bytes:
         """Its lines as one zstd frame."""
         return zstandard.ZstdCompressor(write_checksum=True).compress(b"".join(self._texts))
-
-
-class Unpacker:
-    """Lines out of zstd frames that come piece by piece. What it holds at once is one frame, and one line more."""
-
-    def __init__(self) -> None:
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._is_between = True
-        """Whether a frame has ended, and the next has not begun."""
-        self._rest = b""
-
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """The lines that a piece completes, without their newlines.
-
-        Raises:
-            zstandard.ZstdError: this is no zstd frame, or it is damaged.
-        """
-        while piece:
-            *lines, self._rest = (self._rest + self._frame.decompress(piece)).split(b"\n")
-            yield from lines
-            self._is_between = self._frame.eof
-            if not self._is_between:
-                return
-            piece = self._frame.unused_data
-            self._frame = zstandard.ZstdDecompressor().decompressobj()
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it could end here."""
-        return self._is_between and not self._rest

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from agentjob_api import lines
 from agentjob_api.lines import Line
 from agentjob_api.names import AGENT_CONTAINER, Key, pod_name
-from agentjob_gateway.history import ArchiveError
+from agentjob_gateway.history import ArchiveError, DamagedError
 from agentjob_gateway.known import Known
 from agentjob_gateway.reading import PATIENCE, End, Gap, Next, Reading, end_of, next_step
 from agentjob_gateway.sse import OPEN, Position
@@ -45,6 +45,8 @@ class Counts:
     """Places at which lines are lost."""
     bytes: int = 0
     """Bytes of events that went to clients."""
+    damaged: int = 0
+    """Times that lines could not be had because what they are kept in is damaged."""
     dropped: int = 0
     """Clients that did not read, and were hung up on."""
 
@@ -149,7 +151,7 @@ class Follower:
         since, failures = self._pace.clock(), 0
         while True:
             try:
-                async with aclosing(_recalled(self._known, gap)) as items:
+                async with aclosing(self._remembered(gap)) as items:
                     async for item in items:
                         yield item
                         gap = _rest(gap, item)
@@ -165,6 +167,28 @@ class Follower:
                 await self._pace.wait(self._known, self._pace.again.delay(failures))
             else:
                 return
+
+    async def _remembered(self, gap: Gap) -> AsyncGenerator[Line | Gap, None]:
+        """The lines of a gap as far as they are in the history, and gaps for the others.
+
+        Raises:
+            ArchiveError: the history cannot be read at the moment. What was given is right.
+        """
+        reading = Reading(gap.attempt, gap.first - 1, OPEN if gap.last is None else gap.last, searches=0)
+        has_all = self._known.has_all
+        try:
+            async with aclosing(self._known.past(gap.attempt, reading.seq)) as found:
+                async for line in found:
+                    if line.seq > reading.until:
+                        break
+                    for item in reading.take(line):
+                        yield item
+        except DamagedError as error:
+            log.error("Lines are lost in the archive: %s", error, extra=self._known.facts)  # noqa: TRY400 - no defect here
+            self._counts.damaged += 1
+            has_all = False
+        if not reading.is_complete and not (gap.last is None and has_all and reading.seq):
+            yield reading.rest()
 
     async def _attempt(self, reading: Reading, *, is_past: bool) -> AsyncGenerator[Line | Gap, None]:
         """All that is wanted of an attempt, from its log."""
@@ -237,23 +261,6 @@ def _end(reading: Reading, *, is_text: bool) -> End:
     if reading.is_missing_lines:
         return End.MISSING
     return End.TEXT if is_text else End.EOF
-
-
-async def _recalled(known: Known, gap: Gap) -> AsyncGenerator[Line | Gap, None]:
-    """The lines of a gap as far as they are in the history, and gaps for the others.
-
-    Raises:
-        ArchiveError: the history cannot be read at the moment. What was given is right.
-    """
-    reading = Reading(gap.attempt, gap.first - 1, OPEN if gap.last is None else gap.last, searches=0)
-    async with aclosing(known.past(gap.attempt, reading.seq)) as found:
-        async for line in found:
-            if line.seq > reading.until:
-                break
-            for item in reading.take(line):
-                yield item
-    if not reading.is_complete and not (gap.last is None and known.has_all and reading.seq):
-        yield reading.rest()
 
 
 def _rest(gap: Gap, item: Line | Gap) -> Gap:

@@ -10,6 +10,10 @@ class ArchiveError(Exception):
     """Lines cannot be kept, or cannot be had, at the moment; the message has the store's own words for it."""
 
 
+class DamagedError(ArchiveError):
+    """Some lines cannot be had any more, whenever one asks: what they are kept in is damaged, as the message says."""
+
+
 class History(Protocol):
     """Lines that are kept beside the cluster."""
 
@@ -26,5 +30,6 @@ class History(Protocol):
 
         Raises:
             ArchiveError: they cannot be had at the moment. What was given is right.
+            DamagedError: some cannot be had any more. All others were given.
         """
         ...

@@ -34,6 +34,11 @@ class StreamCounts(Collector):
             "agentjob_gateway_gaps", "Places at which lines of agents are lost.", value=counts.gaps
         )
         yield CounterMetricFamily(
+            "agentjob_gateway_archive_damaged",
+            "Times that lines were lost to who asked for them because an object of the archive is damaged.",
+            value=counts.damaged,
+        )
+        yield CounterMetricFamily(
             "agentjob_gateway_stream_bytes", "Bytes of events that went to clients.", value=counts.bytes
         )
         yield CounterMetricFamily(

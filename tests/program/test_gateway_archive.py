@@ -2,15 +2,19 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from zstandard import ZstdCompressor
 
-from agentjob_api.lines import Line
+from agentjob_api.lines import Line, envelope
 from agentjob_api.names import Key
+from agentjob_gateway import archive_keys
+from agentjob_gateway.archive_frames import MAGIC
 from agentjob_gateway.archive_keys import Kept
 from agentjob_gateway.errors import Unavailable
+from agentjob_gateway.reading import Gap
 from agentjob_gateway.sse import START
 from archived import NAMES, Archived, archived, begin, numbers, owned, pair
 from fake_cluster import Fault
@@ -213,6 +217,65 @@ async def test_while_the_archive_is_down_nothing_that_is_kept_is_told_as_lost(pl
     found = [each async for each in replica.hub.lines(key, uid, START)]
     assert [each.seq for each in found if isinstance(each, Line)] == [1, 2, 3]
     assert len(found) == 3
+
+
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], list[object]]] = {
+    "it is empty": (lambda _: b"", [(1, None)]),
+    "it is cut off": (lambda found: found[:-4], [1, 2, 3, 4, (5, None)]),
+    "its beginning is gone": (lambda found: found[10:], [(1, 2), 3, 4, 5, 6]),
+    "a frame in the middle is none": (
+        lambda found: found[: found.index(MAGIC, 1)] + b"?" + found[found.index(MAGIC, 1) + 1 :],
+        [1, 2, (3, 4), 5, 6],
+    ),
+    "a part is missing in it": (
+        lambda found: found[: found.index(MAGIC, 1)] + found[found.rindex(MAGIC) :],
+        [1, 2, (3, 4), 5, 6],
+    ),
+    "it is something else": (lambda _: b"<html>404</html>", [(1, None)]),
+    "it is another attempt's": (
+        lambda _: ZstdCompressor().compress(envelope(1, 2, datetime.now(UTC)) + b"{}}\n"),
+        [(1, None)],
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_of_an_object_that_is_damaged_the_rest_is_given_and_the_stream_ends(
+    place: Archived, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    uid, spoil, expected = await place.uid_of_job_without_pod(), *DAMAGES[damage]
+    await place.rewrite(archive_keys.sealed_name(NAMESPACE, uid, 1), spoil)
+    replica = await place.replica()
+    await replica.cache.synced.wait()
+
+    found = [each async for each in replica.hub.lines(Key(NAMESPACE, "fix"), uid, START)]
+    assert [each.seq if isinstance(each, Line) else each[1:] for each in found] == expected
+    told = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    is_readable = damage in {"a part is missing in it", "it is another attempt's"}
+    assert [f"{uid}/1.jsonl.zst is damaged" in each for each in told] == ([] if is_readable else [True])
+    assert replica.hub.counts.damaged == len(told)
+
+
+async def test_beside_an_attempt_that_is_damaged_the_others_can_be_read(place: Archived) -> None:
+    first = await place.replica()
+    await begin(place)
+    place.at.say(1)
+    await place.at.end_container()
+    await place.at.start(2)
+    await place.at.finish(1, 2)
+    await place.until_archived()
+    for attempt in (1, 2):
+        await place.at.remove_pod(attempt)
+    uid = await place.uid()
+    await place.rewrite(archive_keys.sealed_name(NAMESPACE, uid, 1), lambda found: found[:20])
+    await first.kill()
+    replica = await place.replica()
+    await replica.cache.synced.wait()
+
+    found = [each async for each in replica.hub.lines(Key(NAMESPACE, "fix"), uid, START)]
+    assert found[0] == Gap(1, 1, None)
+    assert [(each.attempt, each.seq) for each in found[1:] if isinstance(each, Line)] == [(2, 1)]
+    assert len(found) == 2
 
 
 async def test_no_more_jobs_than_allowed_are_followed_at_once_and_the_others_come_later(place: Archived) -> None:

@@ -1,7 +1,7 @@
 """Replicas of the gateway that keep jobs' lines, over one store, on a fake cluster."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ from endpoints import endpoint_slice
 from fake_cluster import FakeCluster
 from operated import NAMESPACE, until
 from stores import Unreliable
-from watched import USUAL, Watched, watched
+from watched import USUAL, Watched, last_line, line, succeeded, watched
 
 HOME = Key("system", "gateway")
 """The Service of the replicas."""
@@ -145,6 +145,27 @@ class Archived:
             return len(await self.seqs(name, attempt)) >= count
 
         await until(there)
+
+    async def uid_of_job_without_pod(self) -> str:
+        """`fix` has said six lines, of which two at a time were kept, and no replica is there."""
+        first = await self.replica()
+        await begin(self)
+        for seq in (1, 3):
+            self.at.say(seq, seq + 1)
+            await self.until_kept(seq + 1)
+        self.at.print(line(5) + last_line(6))
+        await self.at.end_container()
+        await self.at.set_status(succeeded(1))
+        await self.until_archived()
+        await self.at.remove_pod()
+        await first.kill()
+        return await self.uid()
+
+    async def rewrite(self, path: str, change: Callable[[bytes], bytes]) -> None:
+        """Puts something else in place of an object."""
+        pieces = (await self.store.get_async(path)).stream(2**20)
+        content = b"".join([piece async for piece in pieces])
+        await self.store.put_async(path, change(content), use_multipart=False)
 
     def print_from(self, time: datetime, first: int, last: int) -> None:
         """Lets the agent of `fix` have printed these lines at a time."""

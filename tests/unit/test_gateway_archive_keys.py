@@ -3,12 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentjob_api.lines import Line, envelope, parse
-from agentjob_gateway.archive_keys import PART_BYTES, Kept, Part, Span, Spans, Unpacker, gaps, kept, part_name, text
+from agentjob_gateway.archive_keys import PART_BYTES, Kept, Part, Span, Spans, gaps, kept, part_name, text
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SPANS = st.tuples(st.integers(1, 60), st.integers(0, 12)).map(lambda pair: Span(pair[0], sum(pair)))
@@ -99,34 +98,3 @@ def test_a_part_is_full_in_time() -> None:
     big = part(line(1, size=PART_BYTES))
     assert not big.take(line(2))
     assert big.size < PART_BYTES + 200
-
-
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 50))
-def test_parts_one_behind_the_other_are_read_in_pieces_of_any_size(lengths: list[int], piece: int) -> None:
-    seqs = iter(range(1, 100))
-    parts = [part(*(line(next(seqs)) for _ in range(length))) for length in lengths]
-    content = b"".join(each.packed() for each in parts)
-    unpacker = Unpacker()
-    found = [
-        read for at in range(0, len(content), piece) for read in unpacker.feed(content[at : at + piece])
-    ]  # fmt: skip
-    assert b"".join(each + b"\n" for each in found) == b"".join(text(line(seq)) for seq in range(1, sum(lengths) + 1))
-    assert unpacker.is_whole
-
-
-def test_what_is_cut_off_or_damaged_is_noticed() -> None:
-    content = part(line(1), line(2)).packed()
-    unpacker = Unpacker()
-    assert list(unpacker.feed(content[:-3])) != [] or not unpacker.is_whole
-    assert not unpacker.is_whole
-    damaged = bytes([*content[:-1], content[-1] ^ 1])
-    with pytest.raises(zstandard.ZstdError):
-        list(Unpacker().feed(damaged))
-
-
-def test_one_frame_at_a_time_is_unpacked_however_small_its_pieces() -> None:
-    """A megabyte of one letter is a hundred bytes: who reads must not get all frames of a piece at once."""
-    content = b"".join(part(line(seq, size=100_000)).packed() for seq in range(1, 200))
-    assert len(content) < 64 * 1024
-    unpacked = Unpacker().feed(content)
-    assert len(next(unpacked)) < 101_000

@@ -15,7 +15,7 @@ from agentjob_api.names import Key
 from agentjob_api.notices import Notice, notice
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.follow import Counts, Follower, Pace
-from agentjob_gateway.history import ArchiveError
+from agentjob_gateway.history import ArchiveError, DamagedError
 from agentjob_gateway.known import Known
 from agentjob_gateway.reading import Gap
 from agentjob_gateway.sse import OPEN, Position
@@ -52,12 +52,13 @@ def last(seq: int) -> bytes:
 class Memory:
     """A history that fails so many times before it answers, each time after some lines."""
 
-    def __init__(self, kept: Sequence[bytes] = (), fails: int = 0, after: int = 0) -> None:
+    def __init__(self, kept: Sequence[bytes] = (), fails: int = 0, after: int = 0, *, damaged: bool = False) -> None:
         self.asked: list[int] = []
         """After which seq lines were asked for."""
         self._kept = kept
         self._fails = fails
         self._after = after
+        self._damaged = damaged
 
     async def last(self, namespace: str, uid: str, attempt: int) -> Line | None:
         assert (namespace, uid, attempt) == ("agents", "uid-fix", 1)
@@ -77,6 +78,8 @@ class Memory:
             yield line
         if self._fails >= 0:
             raise ArchiveError("no answer")
+        if self._damaged:
+            raise DamagedError("1.jsonl.zst is damaged")
 
 
 class Script:
@@ -119,7 +122,8 @@ class Play:
         self.waits: list[float] = []
         self._known = known(history, status)
         pace = Pace(Backoff(first=1.0, most=20.0), self._wait, lambda: sum(self.waits))
-        self._follower = Follower(Client(Script(*answers)), self._known, Counts(), pace)
+        self.counts = Counts()
+        self._follower = Follower(Client(Script(*answers)), self._known, self.counts, pace)
 
     async def _wait(self, _: Known, seconds: float) -> None:
         self.waits.append(seconds)
@@ -201,6 +205,31 @@ async def test_lines_that_are_kept_are_not_told_as_lost_because_the_history_is_d
     with pytest.raises(ArchiveError):
         await play.run()
     assert 60 < sum(play.waits) < 120
+
+
+@pytest.mark.parametrize(
+    ("kept", "found"),
+    [
+        pytest.param([], ["lost 1 to None"], id="nothing can be read"),
+        pytest.param([said(1), said(2)], ["1", "2", "lost 3 to None"], id="the end cannot be read"),
+        pytest.param([said(3), last(4)], ["lost 1 to 2", "3", "4"], id="the beginning cannot be read"),
+        pytest.param([said(1), last(4)], ["1", "lost 2 to 3", "4"], id="the middle cannot be read"),
+    ],
+)
+async def test_what_is_damaged_in_the_history_is_told_as_lost_and_not_waited_for(
+    kept: list[bytes], found: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    play = Play(Memory(kept, damaged=True), archived(), GONE)
+    assert await play.run() == found
+    assert play.waits == []
+    assert play.counts.damaged == 1
+    told = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    assert told == ["Lines are lost in the archive: 1.jsonl.zst is damaged"]
+
+
+async def test_lines_that_are_damaged_in_the_history_are_read_from_the_log_while_it_is_there() -> None:
+    history = Memory([said(1)], damaged=True)
+    assert await Play(history, archived(), [said(1), said(2), last(3)]).run() == ["1", "2", "3"]
 
 
 async def test_an_agent_that_works_on_is_not_held_up_by_a_history_that_is_down() -> None:
