@@ -7,7 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, NamedTuple, Protocol
 
 from aiohttp import web
 
@@ -18,6 +19,7 @@ from agentjob_gateway.doors import CALLER, CHANGED, DOORS, NAMESPACE, REQUEST, T
 from agentjob_gateway.errors import Problem, Unauthenticated
 from agentjob_gateway.limits import Rates
 from agentjob_gateway.metrics import Metrics
+from agentjob_gateway.reader import Streaming
 from agentjob_gateway.rest import answer
 from agentjob_gateway.routes import Route
 from agentjob_gateway.tickets import COOKIE
@@ -106,7 +108,11 @@ async def _observed(
     if isinstance(found, Problem):
         _audit(request, found, change)
         found = _problem(request, found)
-    _tell(request, found.status, time.perf_counter() - started, entrance.metrics)
+    tell = _teller(request, found.status, started, entrance.metrics)
+    if isinstance(found, Streaming):
+        found.when_over(tell)
+    else:
+        tell()
     return found
 
 
@@ -158,19 +164,27 @@ def _problem(request: web.Request, problem: Problem) -> web.Response:
     return response
 
 
-def _tell(request: web.Request, status: int, seconds: float, metrics: Metrics) -> None:
-    """Never the address itself: its query may hold a prompt or a ticket."""
-    route, caller = _route(request), request.get(CALLER)
-    metrics.answered(request.method, route, status, seconds)
-    facts = {
-        "request": request[REQUEST],
-        "method": request.method,
-        "route": route,
-        "status": status,
-        "seconds": round(seconds, 4),
-        "caller": caller.name if caller else None,
-    }
-    requests.info("Answered", extra=facts)
+class _Answered(NamedTuple):
+    """What is told of a request: never the address itself, whose query may hold a prompt or a ticket."""
+
+    request: str
+    method: str
+    route: str
+    status: int
+    caller: str | None
+
+
+def _teller(request: web.Request, status: int, started: float, metrics: Metrics) -> Callable[[], None]:
+    """What tells of a request in log and metrics at its answer's end. It does not keep the request."""
+    caller = request.get(CALLER)
+    found = _Answered(request[REQUEST], request.method, _route(request), status, caller.name if caller else None)
+    return partial(_tell, found, started, metrics)
+
+
+def _tell(found: _Answered, started: float, metrics: Metrics) -> None:
+    seconds = time.perf_counter() - started
+    metrics.answered(found.method, found.route, found.status, seconds)
+    requests.info("Answered", extra={**found._asdict(), "seconds": round(seconds, 4)})
 
 
 def _route(request: web.Request) -> str:

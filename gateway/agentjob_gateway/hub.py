@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
 
 from agentjob_api.lines import Line
 from agentjob_api.names import Key
-from agentjob_gateway import sse
 from agentjob_gateway.cache import JobCache, key_of
 from agentjob_gateway.channel import BROKEN, TUNING, Channel, Tuning
 from agentjob_gateway.entries import item_of
@@ -17,7 +17,7 @@ from agentjob_gateway.errors import RETRY_SECONDS, Unavailable
 from agentjob_gateway.follow import Counts
 from agentjob_gateway.history import ArchiveError, History
 from agentjob_gateway.known import Known
-from agentjob_gateway.reader import Reader
+from agentjob_gateway.reader import Reader, Streaming
 from agentjob_gateway.reading import Gap
 from agentjob_gateway.ring import Entry
 from agentjob_gateway.sse import END, OPEN, START, Position
@@ -110,7 +110,7 @@ class Hub:
             self._leave(uid, channel)
 
     async def stream(self, request: web.Request, job: Object, after: Position) -> web.StreamResponse:
-        """The answer to a request for a job's events after a position, once it was given: server-sent events.
+        """The answer to a request for a job's events after a position: server-sent events, which go on by themselves.
 
         A client that has all of it gets 204, which keeps an EventSource from asking again.
 
@@ -119,28 +119,32 @@ class Hub:
         """
         if after == END:
             return web.Response(status=204)
-        response, uid = web.StreamResponse(headers=sse.HEADERS), job["metadata"]["uid"]
+        response, uid = Streaming(), job["metadata"]["uid"]
         channel = self._join(key_of(job), uid, after)
         try:
             await response.prepare(request)
-            if request.transport is not None:
-                await self._read(channel, Reader(request, response, after, self.counts, self._tuning))
+            if (transport := response.taken(request)) is not None:
+                response.reader = Reader(channel, after, self.counts, self._tuning)
+                self._begin(response.reader, uid, channel)
+                response.reader.begin(transport, is_chunked=response.headers.get("Transfer-Encoding") == "chunked")
         except ConnectionError:
             pass  # the client was gone before it had the head of the answer
         finally:
-            self._leave(uid, channel)
+            if response.reader is None:
+                self._leave(uid, channel)
         return response
 
-    async def _read(self, channel: Channel, reader: Reader) -> None:
+    def _begin(self, reader: Reader, uid: str, channel: Channel) -> None:
         self._readers.add(reader)
         self.counts.streams += 1
-        try:
-            await reader.run(channel)
-        finally:
-            self.counts.streams -= 1
-            self._readers.discard(reader)
-            if not self._readers:
-                self._empty.set()
+        reader.when_over(partial(self._over, reader, uid, channel))
+
+    def _over(self, reader: Reader, uid: str, channel: Channel) -> None:
+        self.counts.streams -= 1
+        self._readers.discard(reader)
+        if not self._readers:
+            self._empty.set()
+        self._leave(uid, channel)
 
     async def shutdown(self) -> None:
         """Sends everybody elsewhere, and ends what is left. Nobody is let in any more."""
@@ -152,6 +156,8 @@ class Hub:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._tuning.leave):
                     await self._empty.wait()
+        for reader in tuple(self._readers):
+            reader.abort()
         for timer in self._lingering.values():
             timer.cancel()
         self._lingering.clear()

@@ -4,8 +4,8 @@ Each replica counts for itself.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from agentjob_gateway.caller import Caller
@@ -59,9 +59,8 @@ class Streams:
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
 
-    @contextmanager
-    def open(self, caller: Caller) -> Iterator[None]:
-        """Counts a stream as open while the block runs.
+    def open(self, caller: Caller) -> Callable[[], None]:
+        """Counts a stream as open until what it gives is called.
 
         Raises:
             TooMany: the caller has as many open as they may.
@@ -70,9 +69,9 @@ class Streams:
         if self._held[name] >= most:
             raise TooMany(f"{most} streams are open, and no more may be; close one", retry_after=RETRY_SECONDS)
         self._held[name] += 1
-        try:
-            yield
-        finally:
-            self._held[name] -= 1
-            if not self._held[name]:
-                del self._held[name]
+        return partial(self._close, name)
+
+    def _close(self, name: str) -> None:
+        self._held[name] -= 1
+        if not self._held[name]:
+            del self._held[name]

@@ -2,8 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
@@ -14,6 +13,7 @@ from agentjob_gateway.audit import Deed
 from agentjob_gateway.caller import Verb
 from agentjob_gateway.doors import CALLER, DOORS, REQUEST, TICKET, body_of, key_of, namespace_of
 from agentjob_gateway.errors import BadRequest, NotAcceptable, NotAllowed
+from agentjob_gateway.reader import Streaming
 from agentjob_gateway.rest import answer, claude_spec, claude_submission, submit
 from agentjob_gateway.submission import Submission, checked_key
 from agentjob_gateway.tickets import COOKIE, SECONDS, Ticket
@@ -27,9 +27,7 @@ TICKET_GIVEN: Final = "ticket"
 
 async def post_stream(request: web.Request) -> web.StreamResponse:
     """`POST /claude/stream`: make a job and watch it."""
-    with _stream_open(request):
-        job, _ = await submit(request, claude_submission(request, await body_of(request)))
-        return await _watched(request, job)
+    return await _opened(request, _made)
 
 
 async def get_stream(request: web.Request) -> web.StreamResponse:
@@ -37,14 +35,22 @@ async def get_stream(request: web.Request) -> web.StreamResponse:
 
     A client that comes back finds its job by the id of the last event it has got, or by its ticket: no second job.
     """
-    with _stream_open(request):
-        return await _watched(request, await _job_of(request))
+    return await _opened(request, _job_of)
 
 
 async def get_events(request: web.Request) -> web.StreamResponse:
     """`GET /v1/jobs/{id}/events`."""
-    with _stream_open(request):
-        return await _watched(request, await request.app[DOORS].jobs.find(await key_of(request)))
+    return await _opened(request, _named)
+
+
+async def _made(request: web.Request) -> Object:
+    """The job that `POST /claude/stream` makes."""
+    return (await submit(request, claude_submission(request, await body_of(request)))).job
+
+
+async def _named(request: web.Request) -> Object:
+    """The job whose id is in the path."""
+    return await request.app[DOORS].jobs.find(await key_of(request))
 
 
 async def _job_of(request: web.Request) -> Object:
@@ -123,9 +129,8 @@ def _check_ticket(request: web.Request, job: Object) -> None:
         raise NotAllowed("the ticket is for another job")
 
 
-@contextmanager
-def _stream_open(request: web.Request) -> Iterator[None]:
-    """Holds one of the caller's streams while the block runs. What can be refused is refused before a job is made.
+async def _opened(request: web.Request, find: Callable[[web.Request], Awaitable[Object]]) -> web.StreamResponse:
+    """The stream of the job that is found, as one of the caller's. What can be refused is before a job is made.
 
     Raises:
         NotAcceptable: the client does not take server-sent events.
@@ -137,5 +142,13 @@ def _stream_open(request: web.Request) -> Iterator[None]:
         raise NotAcceptable(f"Accept: only text/event-stream is served here, found {accepted[:100]!r}")
     if last and not sse.job_of(last):
         raise BadRequest(f"{LAST}: expected the id of an event such as fix/1-17, found {last[:100]!r}")
-    with request.app[DOORS].streams.open(request[CALLER]):
-        yield
+    close = request.app[DOORS].streams.open(request[CALLER])
+    response: web.StreamResponse | None = None
+    try:
+        response = await _watched(request, await find(request))
+        return response
+    finally:
+        if isinstance(response, Streaming):
+            response.when_over(close)
+        else:
+            close()

@@ -80,6 +80,25 @@ async def test_however_many_watch_the_log_is_followed_once(at: Watched) -> None:
     assert replica.hub.lag_seconds() == 0.0
 
 
+async def test_for_clients_that_keep_up_there_is_neither_a_task_nor_a_request(at: Watched) -> None:
+    replica, first = await begun(at)
+    viewers = [first, *await asyncio.gather(*(at.watch(replica) for _ in range(20)))]
+    await asyncio.gather(*(each.until_lines(3) for each in viewers))
+
+    async def are_idle() -> bool:
+        return not [task for task in asyncio.all_tasks() if "Reader" in repr(task.get_coro())]
+
+    await until(are_idle)
+    assert replica.connections() == []
+    at.say(4)
+    await asyncio.gather(*(each.until_lines(4) for each in viewers))
+    assert await are_idle(), "the channel has written it"
+    await at.finish(5)
+    ended = await asyncio.gather(*(each.until_end() for each in viewers))
+    assert [each.lines for each in ended] == [numbered(1, 2, 3, 4, 5)] * 21
+    assert {each.response.headers["Connection"] for each in viewers} == {"close"}
+
+
 async def test_of_a_thousand_clients_that_come_and_go_nothing_is_left(at: Watched) -> None:
     replica = await at.replica()
     await at.submit()
@@ -239,6 +258,22 @@ async def test_a_stream_that_tells_something_has_none(at: Watched) -> None:
     await viewer.until_lines(5)
 
     assert viewer.source.comments == []
+
+
+async def test_who_does_not_go_when_all_are_sent_elsewhere_is_hung_up_on(at: Watched) -> None:
+    replica = await at.replica(USUAL._replace(leave=0.05, buffer_bytes=64 * 1024))
+    await at.submit()
+    await at.start()
+    async with silent(replica):
+        await until(lambda: watching(replica, 1))
+        at.say(*range(1, 41), size=MAX_LINE)
+
+        async def is_behind() -> bool:
+            return replica.hub.lag_seconds() > 0
+
+        await until(is_behind)
+        await replica.hub.shutdown()
+        await until(lambda: watching(replica, 0))
 
 
 async def test_who_is_sent_elsewhere_misses_nothing(at: Watched) -> None:

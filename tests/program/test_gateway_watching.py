@@ -155,6 +155,23 @@ async def test_nobody_holds_more_streams_than_they_may(door: Door, place: Served
     await until(let_in)
 
 
+async def test_that_a_stream_was_answered_is_told_at_its_end(door: Door, place: Served) -> None:
+    await make(door, place)
+    counted = 'agentjob_gateway_requests_total{method="GET",route="/v1/jobs/{id}/events",status="200"} 1.0'
+    headers = {"Authorization": f"Bearer {place.key()}"}
+
+    async def is_told() -> bool:
+        async with door.session.get(f"{door.metrics}/metrics") as response:
+            return counted in await response.text()
+
+    async with door.session.get(f"{door.url}/v1/jobs/fix/events", headers=headers) as stream:
+        await stream.content.readuntil(b"event: state\n")
+        assert not await is_told()
+        await finish(place)
+        assert (await stream.read()).endswith(b"data: [DONE]\n\n")
+    await until(is_told)
+
+
 @pytest.mark.parametrize("headers", [{"Accept": "image/png"}, {"Last-Event-ID": "x"}])
 async def test_no_job_is_made_for_whom_it_cannot_be_shown(door: Door, place: Served, headers: Object) -> None:
     answer = await door.ask("POST", "/claude/stream", place.key(), json={"prompt": "x"}, headers=headers)

@@ -113,6 +113,8 @@ class Replica:
             self.hub = Hub(client, self.cache, self._tuning)
             parts = [asyncio.create_task(each) for each in (self.cache.run(client, NAMESPACE), self.hub.run())]
             await runner.setup()
+            assert runner.server is not None
+            self._server = runner.server
             listener = socket.create_server(("127.0.0.1", 0))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
             await web.SockSite(runner, listener).start()
@@ -125,6 +127,10 @@ class Replica:
                 for part in parts:
                     part.cancel()
                 await asyncio.gather(*parts, return_exceptions=True)
+
+    def connections(self) -> list[Any]:
+        """Those on which requests are being answered, or may be sent."""
+        return list(self._server.connections)
 
     async def job(self, name: str = "fix") -> Object:
         async def known() -> Object | None:
