@@ -53,13 +53,13 @@ async def until(what: Callable[[], Any], within: float = WITHIN) -> Any:
         await asyncio.sleep(0.01)
 
 
-def connection(cluster: FakeCluster, observe: Observer) -> Connection:
-    """A way to the cluster as nobody in particular."""
+def connection(server: str, observe: Observer) -> Connection:
+    """A way to an API server as nobody in particular."""
 
     async def nobody() -> None:
         return None
 
-    return Connection(server=cluster.url, authorization=nobody, observe=observe)
+    return Connection(server=server, authorization=nobody, observe=observe)
 
 
 class Operated:
@@ -67,6 +67,8 @@ class Operated:
 
     def __init__(self, cluster: FakeCluster, transport: HttpTransport, settings: dict[str, Any]) -> None:
         self.cluster = cluster
+        self.server = cluster.url
+        """Where the operator finds the API server."""
         self.client = Client(transport)
         self.configure(**settings)
         self.ahead = timedelta()
@@ -103,7 +105,7 @@ class Operated:
         return datetime.now(UTC) + self.ahead
 
     async def _connect(self, observe: Observer) -> Connection:
-        return connection(self.cluster, observe)
+        return connection(self.server, observe)
 
     # A person
 

@@ -70,7 +70,7 @@ class Door:
             self._task = None
 
     async def _connect(self, observe: Observer) -> Connection:
-        return connection(self.cluster, observe)
+        return connection(self.cluster.url, observe)
 
     async def ask(self, method: str, path: str, key: str | None = None, **given: Any) -> Answer:
         """One request and its answer."""
