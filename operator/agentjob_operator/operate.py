@@ -82,6 +82,7 @@ async def operate(
                 leadership.run(),
                 alarms.run(),
                 *(watcher.pods(namespace) for namespace in settings.namespaces),
+                *(watcher.pods_again(namespace, settings.resync_seconds) for namespace in settings.namespaces),
                 *(watcher.jobs(namespace, settings.resync_seconds) for namespace in settings.namespaces),
                 _act(leadership, watcher, reconciler, settings.workers),
             ]

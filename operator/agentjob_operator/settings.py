@@ -116,4 +116,4 @@ class Settings(ServerSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /metrics, /healthz and /readyz; 0 takes any that is free."""
     resync_seconds: Annotated[float, Field(gt=0)] = 300
-    """Seconds between two LISTs of all jobs, which find what the watch has missed."""
+    """Seconds between two LISTs of all jobs and Pods, which find what the watches have missed."""

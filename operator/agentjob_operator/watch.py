@@ -1,4 +1,4 @@
-"""What keeps the store true: Pods by list and watch, and a LIST of all jobs now and then for what kopf has missed."""
+"""What keeps the store true: Pods by list and watch, and LISTs of jobs and Pods now and then for what was missed."""
 
 import asyncio
 import logging
@@ -57,6 +57,16 @@ class Watcher:
                             self.queue.add(key)
                     case Removed(pod):
                         self.queue.add(self.store.drop_pod(pod))
+
+    async def pods_again(self, namespace: str, every: float) -> None:
+        """Lists the Pods of a namespace for ever, every so many seconds.
+
+        A watch goes on from the last event that it told: one that was lost on the way is never told again, and a Pod
+        whose end was in it would be waited for until its job's deadline.
+        """
+        while True:
+            await asyncio.sleep(every)
+            await self._pods_after(namespace, time.monotonic())
 
     async def jobs(self, namespace: str, every: float) -> None:
         """Lists the jobs of a namespace for ever, every so many seconds."""

@@ -154,6 +154,19 @@ async def test_what_kopf_has_missed_is_found() -> None:
         await op.until_no_pod("old-1")
 
 
+async def test_an_end_that_the_watch_of_pods_has_not_told_is_found() -> None:
+    async with operated(resyncSeconds=0.3) as op:
+        await op.submit()
+        await op.pod()
+        await op.run_agent()
+        await op.until_status(phase="Running")
+        op.cluster.hide("pods")
+
+        await op.end_agent(told(text="Done."))
+
+        await op.until_status(phase="Succeeded")
+
+
 async def test_a_job_that_was_deleted_before_kopf_could_see_it_is_found_to_be_gone(op: Operated) -> None:
     await op.kill()
     await op.submit()
