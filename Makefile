@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 KIND := $(PYTHON) deploy/kind/cluster.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test check format generate unit program contract e2e bench cluster cluster-down images setup lock clean
+.PHONY: help demo demo-clean test check format generate unit program faults contract e2e chaos bench cluster cluster-down images setup lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,9 +35,11 @@ generate: setup ## Write the CRD and docs/reference.md anew from the types
 
 unit: ## Run the tests of decisions
 program: ## Run the tests of whole programs on fakes, with the real Claude Code
+faults: ## Run a fault of each kind against the operator: chaos in short, no cluster
 contract: ## Run what fakes and the real API server must both pass
 e2e: ## Run whole jobs on the real cluster
-unit program contract e2e: setup
+chaos: ## Run every fault, also on the real cluster, and write docs/reliability.md from what came of it
+unit program faults contract e2e chaos: setup
 	@$(BIN)/python -m tests.suites $@
 
 bench: setup ## Measure, print the table, write JSON under bench/results/

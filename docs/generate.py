@@ -7,6 +7,7 @@ from pathlib import Path
 
 import chart
 import reference
+import reliability
 
 ROOT = Path(__file__).parent.parent
 GENERATED: Mapping[str, Callable[[], str]] = {
@@ -14,6 +15,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "charts/agentjob/values.yaml": chart.values_yaml,
     "docs/openapi.json": reference.openapi_json,
     "docs/reference.md": reference.page,
+    "docs/reliability.md": reliability.page,
 }
 """What makes the text of each generated file, by its path from the root."""
 

@@ -57,6 +57,12 @@ SUITES = (
         commands=(pytest("tests/program"),),
     ),
     Suite(
+        name="faults",
+        about="a fault of each kind: chaos in short",
+        minutes=10,
+        commands=(pytest("tests/chaos", "-m", "not long and not cluster"),),
+    ),
+    Suite(
         name="cluster",
         about="the cluster, its images and the chart, set up",
         minutes=30,
@@ -75,7 +81,14 @@ SUITES = (
         commands=((PYTHON, "-m", "tests.support.browser"), pytest("tests/e2e")),
     ),
 )
-NEEDS_CLUSTER = {"contract", "e2e"}
+CHAOS = Suite(
+    name="chaos",
+    about="every fault, also of the real cluster; its results are docs/reliability.md",
+    minutes=60,
+    commands=(pytest("tests/chaos", "--record"), (PYTHON, "docs/generate.py")),
+)
+"""Not among all: it takes longer than all others together, and `faults` is the short of it."""
+NEEDS_CLUSTER = {"contract", "e2e", "chaos"}
 
 
 def run(suite: Suite) -> bool:
@@ -98,12 +111,12 @@ def chosen(names: Sequence[str]) -> list[Suite]:
     wanted = {suite.name for suite in SUITES} if "all" in names else set(names)
     if wanted & NEEDS_CLUSTER:
         wanted.add("cluster")
-    return [suite for suite in SUITES if suite.name in wanted]
+    return [suite for suite in (*SUITES, CHAOS) if suite.name in wanted]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suite", nargs="+", choices=["all", *(suite.name for suite in SUITES)])
+    parser.add_argument("suite", nargs="+", choices=["all", *(suite.name for suite in (*SUITES, CHAOS))])
     report = []
     for suite in chosen(parser.parse_args().suite):
         started = time.monotonic()

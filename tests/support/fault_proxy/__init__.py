@@ -4,7 +4,7 @@ It sees every request, so an operator can be stopped before or after any of its 
 on whatever credential it is given, and stands on loopback, before a fake cluster or a real one.
 """
 
-from fault_proxy.plan import Doubled, ErrorEvent, Refused, Reset, Rule, Silence, Skipped, Slow, Stale, Stop
+from fault_proxy.plan import Doubled, ErrorEvent, Refused, Reset, Rule, Silence, Skipped, Slow, Stale, Stop, lasted
 from fault_proxy.proxy import FaultProxy
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "Slow",
     "Stale",
     "Stop",
+    "lasted",
 ]

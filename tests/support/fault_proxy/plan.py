@@ -127,8 +127,7 @@ class Rule:
 
 
 def lasted(rules: Iterable[Rule]) -> float:
-    """Seconds from the first fault to the last, 0.0 when there was none or one."""
-    happened = [rule for rule in rules if rule.begun < math.inf]
-    if not happened:
-        return 0.0
-    return max(rule.last for rule in happened) - min(rule.begun for rule in happened)
+    """How long faults that are to end were there, in seconds, whether or not anything was asked all that time."""
+    happened = [rule for rule in rules if rule.begun < math.inf and min(rule.times, rule.seconds) < math.inf]
+    ends = [rule.last if rule.times < math.inf else rule.begun + rule.seconds for rule in happened]
+    return max(ends) - min(rule.begun for rule in happened) if happened else 0.0

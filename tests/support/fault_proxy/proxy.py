@@ -49,9 +49,12 @@ class Seen(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the object that was written."""
-        found: str = (self.done or {}).get("metadata", {}).get("name", "")
-        return found
+        """Of the object, where it is known: of one that is made, once it is."""
+        if self.verb == "create":
+            made: str = (self.done or {}).get("metadata", {}).get("name", "")
+            return made
+        parts = self.path.split(f"/{self.resource.partition('/')[0]}/")
+        return parts[1].partition("/")[0] if len(parts) > 1 else ""
 
 
 class _CutOffError(Exception):
@@ -102,9 +105,10 @@ class FaultProxy:
         """All requests so far, in the order in which they came."""
         return list(self._seen)
 
-    def writes(self) -> list[str]:
-        """What was written and held, in order: "create pods"."""
-        return [f"{seen.verb} {seen.resource}" for seen in self.seen if seen.done is not None]
+    def writes(self, name: str = "") -> list[str]:
+        """What was written and held about objects whose names begin so, in order: "create pods"."""
+        done = (seen for seen in self._seen if seen.done is not None and seen.name.startswith(name))
+        return [f"{seen.verb} {seen.resource}" for seen in done]
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         what, resource = verb(request.method, request.path, request.query.get("watch")), _resource(request.path)

@@ -1,0 +1,49 @@
+"""What came of each fault, as a page: docs/reliability.md, from the results of `make chaos`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent.parent / "tests/chaos/results.json"
+INTRODUCTION = """# Reliability
+
+What goes wrong, and what comes of it. `make chaos` brings each of these faults about, writes what came of it to
+`tests/chaos/results.json`, and this page from that; `make faults`, a part of `make test`, is the short of it.
+
+After each run the same is checked, or there is no row: every Pod was made once and no other, every job has ended as it
+should, for the reason it should and at its price, no status takes back what one before has said, nothing of the jobs is
+left, and a job that is submitted afterwards runs as ever.
+
+**undisturbed** is the same life without the fault, in the same session; **afterwards** is how long the slowest run took
+beside the fault itself, and **ratio** what that is of the undisturbed time; the goal is 2. On the fake cluster, whose
+Pods run as soon as they are made, a life takes milliseconds: what is seen there is the operator's own back-off.
+"""
+GROUPS = {
+    "operator": "The operator is killed, stopped or doubled",
+    "requests": "Between the operator and the API server",
+    "cluster": "Components of the cluster",
+    "pods": "Pods",
+    "jobs": "Jobs",
+}
+HEAD = """
+| fault | shown on | what a user sees | runs | fault, s | undisturbed, s | afterwards, s | ratio |
+|---|---|---|---:|---:|---:|---:|---:|
+"""
+
+
+def page() -> str:
+    """The text of docs/reliability.md."""
+    rows = json.loads(RESULTS.read_text())
+    parts = [_part(title, [row for row in rows if row["group"] == group]) for group, title in GROUPS.items()]
+    return INTRODUCTION + "".join(filter(None, parts))
+
+
+def _part(title: str, rows: list[dict[str, Any]]) -> str:
+    return f"\n## {title}\n{HEAD}" + "".join(map(_line, rows)) if rows else ""
+
+
+def _line(row: dict[str, Any]) -> str:
+    afterwards = max(0.0, row["seconds"] - row["lasted"])
+    lasted = f"{row['lasted']:.0f}" if row["lasted"] else "–"
+    figures = f"{row['runs']} | {lasted} | {row['usual']:.1f} | {afterwards:.1f} | {row['late']:.1f}"
+    return f"| {row['fault']} | {row['where']} | {row['sees']} | {figures} |\n"

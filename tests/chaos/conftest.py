@@ -1,0 +1,29 @@
+"""Keeps what each fault came to over a session; with --record it is written down for docs/reliability.md."""
+
+from pathlib import Path
+
+import pytest
+
+from came_to import Results
+
+RESULTS = Path(__file__).parent / "results.json"
+RUNS = pytest.StashKey[Results]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", action="store_true", help=f"write what came of each fault to {RESULTS.name}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RUNS] = Results()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("--record"):
+        session.config.stash[RUNS].write(RESULTS)
+
+
+@pytest.fixture(scope="session")
+def results(pytestconfig: pytest.Config) -> Results:
+    """Where runs are kept."""
+    return pytestconfig.stash[RUNS]
