@@ -1,10 +1,13 @@
 """Keeps what each fault came to over a session; with --record it is written down for docs/reliability.md."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from came_to import Results
+from deploy.stack import Stack, kind_stack
+from on_cluster import Place, place
 
 RESULTS = Path(__file__).parent / "results.json"
 RUNS = pytest.StashKey[Results]()
@@ -27,3 +30,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def results(pytestconfig: pytest.Config) -> Results:
     """Where runs are kept."""
     return pytestconfig.stash[RUNS]
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """The cluster with today's images in it."""
+    return kind_stack()
+
+
+@pytest.fixture(scope="session", name="place")
+def a_place(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Where operators find the real cluster."""
+    with place(stack, tmp_path_factory.mktemp("operators")) as found:
+        yield found

@@ -34,6 +34,7 @@ async def test_an_operator_that_is_killed_at_any_write_loses_and_doubles_nothing
     life, undisturbed = LIVES[name], await usual(results, name)
     took: list[float] = []
     async with disturbed() as op, killed_at(op, number, after=after):
+        await op.is_watching()
         with timed(took.append):
             await op.lives(life)
         await op.nothing_was_lost_or_doubled(life)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from came_to import FAKE, Results, Run, timed
-from disturbed import Disturbed, disturbed, usual
+from disturbed import disturbed, usual
 from fault_proxy import (
     Doubled,
     ErrorEvent,
@@ -22,7 +22,6 @@ from fault_proxy import (
     lasted,
 )
 from lives import LIVES
-from operated import until
 
 LIFE = "fails, and succeeds at its second attempt"
 LATE = "its status comes late"
@@ -91,15 +90,6 @@ LONG = {
 }
 
 
-async def is_watching(op: Disturbed) -> None:
-    """Returns once the operator has everything in view."""
-
-    async def both() -> bool:
-        return {seen.resource for seen in op.proxy.seen if seen.verb == "watch"} >= {"pods", "agentjobs"}
-
-    await until(both)
-
-
 @pytest.mark.parametrize(
     "fault", [pytest.param(fault, marks=pytest.mark.long if fault in LONG else []) for fault in ROWS]
 )
@@ -108,7 +98,7 @@ async def test_nothing_is_lost_or_doubled_when(results: Results, fault: str) -> 
     took: list[float] = []
     rules = [replace(rule) for rule in row.rules]
     async with disturbed(**row.settings) as op:
-        await is_watching(op)
+        await op.is_watching()
         op.proxy.rules += rules
         with timed(took.append):
             await op.lives(LIVES[LIFE])

@@ -43,8 +43,10 @@ class Results:
     """All runs of a session: of the same fault, how many there were and the slowest."""
 
     rows: dict[tuple[str, str, str], Object] = field(default_factory=dict)
-    usual: dict[str, float] = field(default_factory=dict)
-    """Seconds of undisturbed lives by where and what they are."""
+    usual: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Seconds of undisturbed lives, by where and what they are."""
+    costs: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What these cost, where a model says so."""
 
     def add(self, run: Run) -> None:
         """Keeps a run, which was in time."""

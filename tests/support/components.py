@@ -110,6 +110,9 @@ class StaticPod:
         return "; ".join(steps)
 
 
+_ETCD_FILES: Final = (("cacert", "ca.crt"), ("cert", "server.crt"), ("key", "server.key"))
+
+
 def _take(*pods: str) -> str:
     """Killed: asked to end, the API server serves those who are connected for half a minute more."""
     moves = [f"mv {_file(pod)} {_aside(pod)}" for pod in pods]
@@ -150,6 +153,33 @@ API_SERVER: Final = StaticPod(
     dependents=("kube-controller-manager", "kube-scheduler"),
     hearers=("daemonset/kube-proxy", "deployment/coredns"),
 )
+
+
+ETCD: Final = StaticPod("etcd", is_well=API_SERVER.is_well, dependents=API_SERVER.dependents)
+_ETCD_CURL = " ".join(
+    (
+        "curl --silent --fail --max-time 10",
+        *(f"--{name} /etc/kubernetes/pki/etcd/{file}" for name, file in _ETCD_FILES),
+    )
+)
+
+
+def compacted(fault: Fault) -> Fault:
+    """The fault, after whose end etcd forgets all that was before: who watches from there is told 410."""
+    ask = f"{_ETCD_CURL} https://127.0.0.1:2379/v3"
+    revision = f"$({ask}/maintenance/status -d '{{}}' | grep -o '\"revision\":\"[0-9]*' | grep -o '[0-9]*$')"
+    forget = f'{ask}/kv/compaction -d "{{\\"revision\\": {revision}}}" >/dev/null'
+    return Fault(fault.begin, f"{fault.end}; {forget}")
+
+
+def restarted(unit: str) -> Fault:
+    """A service of the node that systemd starts anew."""
+    return Fault(f"systemctl restart {unit}", _until(f"systemctl is-active {unit}"))
+
+
+def stopped(unit: str) -> Fault:
+    """A service of the node that is not there for a while."""
+    return Fault(f"systemctl stop {unit}", f"systemctl start {unit}; {_until(f'systemctl is-active {unit}')}")
 
 
 def control_plane(stack: Stack) -> Node:

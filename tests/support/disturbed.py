@@ -1,8 +1,8 @@
 """An operator whose every request goes through a fault proxy, and what it must not have lost or doubled in the end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from functools import partial
 from itertools import pairwise
@@ -12,14 +12,18 @@ import aiohttp
 
 from agentjob_kube.resources import PODS
 from agentjob_kube.wire import HttpTransport
-from came_to import Results, timed
+from came_to import FAKE, Results, timed
 from fake_cluster import FakeCluster
 from fault_proxy import FaultProxy, Rule, Stop
 from lives import LIVES, Life
-from operated import Operated, told
+from operated import Operated, told, until
 
 Object = dict[str, Any]
 FINAL = {"Succeeded", "Failed", "Cancelled"}
+
+
+Placed = AbstractAsyncContextManager["Disturbed"]
+"""Where an operator is at work while the block runs."""
 
 
 class Disturbed(Operated):
@@ -31,15 +35,29 @@ class Disturbed(Operated):
         """From the next start on."""
         self.proxy, self.server = proxy, proxy.url
 
+    def pods_made(self) -> list[Object]:
+        """All Pods that ever were made, in order."""
+        seen = (each for each in self.proxy.seen if (each.verb, each.resource) == ("create", "pods"))
+        return [each.done for each in seen if each.done is not None]
+
     def made(self) -> list[str]:
         """The job's Pods that ever were, in order, once for each time."""
-        done = (seen for seen in self.proxy.seen if (seen.verb, seen.resource) == ("create", "pods") and seen.done)
-        return [seen.name for seen in done if seen.name.startswith("fix-")]
+        names: list[str] = [pod["metadata"]["name"] for pod in self.pods_made()]
+        return [name for name in names if name.startswith("fix-")]
 
-    def written(self) -> list[Object]:
-        """The statuses that the job ever had, in order."""
-        found = (seen for seen in self.proxy.seen if seen.resource == "agentjobs/status" and seen.name == "fix")
-        return [seen.done["status"] for seen in found if seen.done is not None]
+    def written(self, uid: str = "") -> list[Object]:
+        """The statuses that the job ever had, in order; of several of its name, that of one uid."""
+        seen = (each for each in self.proxy.seen if each.resource == "agentjobs/status" and each.name == "fix")
+        jobs = (each.done for each in seen if each.done is not None)
+        return [job["status"] for job in jobs if uid in {"", job["metadata"]["uid"]}]
+
+    async def is_watching(self) -> None:
+        """Returns once the operator has everything in view."""
+
+        async def both() -> bool:
+            return {seen.resource for seen in self.proxy.seen if seen.verb == "watch"} >= {"pods", "agentjobs"}
+
+        await until(both, self.within)
 
     async def lives(self, life: Life) -> None:
         """A job's life, from its submission to its end."""
@@ -79,15 +97,16 @@ def is_forward(written: Sequence[Object]) -> None:
         assert after.get("attemptCount", 0) >= before.get("attemptCount", 0)
 
 
-async def usual(results: Results, name: str) -> float:
-    """Seconds of an undisturbed life on the fake cluster, which is lived once in a session."""
-    if name not in results.usual:
-        async with disturbed() as op:
-            with timed(partial(results.usual.__setitem__, name)):
+async def usual(results: Results, name: str, where: str = FAKE, place: Callable[[], Placed] | None = None) -> float:
+    """Seconds of an undisturbed life in a place, by default the fake cluster, which is lived once in a session."""
+    if (where, name) not in results.usual:
+        async with (place or disturbed)() as op:
+            await op.is_watching()
+            with timed(partial(results.usual.__setitem__, (where, name))):
                 await op.lives(LIVES[name])
             await op.nothing_was_lost_or_doubled(LIVES[name])
             assert op.proxy.writes("fix") == [*LIVES[name].writes]
-    return results.usual[name]
+    return results.usual[where, name]
 
 
 @asynccontextmanager

@@ -69,7 +69,7 @@ async def once(op: Operated) -> None:
     async def is_gone() -> bool:
         return "fix" not in [item["metadata"]["name"] for item in await op.items(AGENT_JOBS)]
 
-    await until(is_gone)
+    await until(is_gone, op.within)
 
 
 async def fails(op: Operated) -> None:
@@ -84,6 +84,11 @@ async def twice(op: Operated) -> None:
     """Fails once, and succeeds then."""
     await works(op)
     await op.end_agent(BROKEN, code=1)
+    await goes_on(op)
+
+
+async def goes_on(op: Operated) -> None:
+    """An agent has failed: another one succeeds."""
     await op.until_ready_says("BackOff")
     await op.until_no_pod()
     await op.later(LONGEST_FIRST_WAIT)

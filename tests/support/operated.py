@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from agentjob_api.names import Key
+from agentjob_api.names import API_VERSION, KIND, Key
 from agentjob_api.outcome import Outcome
 from agentjob_api.reasons import Reason
 from agentjob_kube.client import Client, Object
@@ -70,6 +70,9 @@ class Operated:
         self.server = cluster.url
         """Where the operator finds the API server."""
         self.client = Client(transport)
+        self.namespace = NAMESPACE
+        self.within = WITHIN
+        """Seconds in which whatever is waited for must come about."""
         self.configure(**settings)
         self.ahead = timedelta()
         """By how much the operator's clock is."""
@@ -84,7 +87,7 @@ class Operated:
     def configure(self, **settings: Any) -> None:
         """What holds from the next start on."""
         self.settings = Settings.model_validate(
-            {"namespaces": [NAMESPACE], "runner": {"image": "runner:1"}, "port": 0, **settings}
+            {"namespaces": [self.namespace], "runner": {"image": "runner:1"}, "port": 0, **settings}
         )
 
     async def stop(self) -> None:
@@ -109,25 +112,26 @@ class Operated:
 
     # A person
 
-    async def submit(self, name: str = "fix", *, where: str = NAMESPACE, **spec: Any) -> Object:
-        body = {"metadata": {"name": name}, "spec": {"prompt": "Mend the tests.", **spec}}
-        return await self.client.create(AGENT_JOBS, where, body)
+    async def submit(self, name: str = "fix", *, where: str = "", **spec: Any) -> Object:
+        spec = {"prompt": "Mend the tests.", **spec}
+        body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
+        return await self.client.create(AGENT_JOBS, where or self.namespace, body)
 
     async def change(self, name: str = "fix", **spec: Any) -> None:
-        await self.client.patch(AGENT_JOBS, Key(NAMESPACE, name), {"spec": spec})
+        await self.client.patch(AGENT_JOBS, Key(self.namespace, name), {"spec": spec})
 
     async def later(self, seconds: float, name: str = "fix") -> None:
         """Lets the operator find that so much time has passed, at the next thing that happens to a job."""
         self.ahead += timedelta(seconds=seconds)
         noted = {"metadata": {"annotations": {"test/ahead": str(self.ahead)}}}
-        await self.client.patch(AGENT_JOBS, Key(NAMESPACE, name), noted)
+        await self.client.patch(AGENT_JOBS, Key(self.namespace, name), noted)
 
     async def delete(self, name: str = "fix") -> None:
-        key = Key(NAMESPACE, name)
+        key = Key(self.namespace, name)
         await self.client.delete(AGENT_JOBS, key, (await self.client.get(AGENT_JOBS, key))["metadata"]["uid"])
 
     async def status(self, name: str = "fix") -> Object:
-        found: Object = (await self.client.get(AGENT_JOBS, Key(NAMESPACE, name)))["status"]
+        found: Object = (await self.client.get(AGENT_JOBS, Key(self.namespace, name)))["status"]
         return found
 
     async def until_status(self, name: str = "fix", **fields: Any) -> Object:
@@ -137,7 +141,7 @@ class Operated:
             found = await self.status(name)
             return found if all(found.get(field) == value for field, value in fields.items()) else None
 
-        found: Object = await until(has_them)
+        found: Object = await until(has_them, self.within)
         return found
 
     async def until_pod_or_place(self, name: str) -> None:
@@ -146,7 +150,7 @@ class Operated:
         async def has_either() -> bool:
             return f"{name}-1" in self.cluster.made("pods") or "queue" in await self.status(name)
 
-        await until(has_either)
+        await until(has_either, self.within)
 
     async def until_ready_says(self, reason: str, name: str = "fix") -> Object:
         """The status once its condition Ready gives this reason."""
@@ -155,11 +159,11 @@ class Operated:
             found = await self.status(name)
             return found if reason in [each["reason"] for each in found.get("conditions", ())] else None
 
-        found: Object = await until(says)
+        found: Object = await until(says, self.within)
         return found
 
     async def items(self, kind: ResourceType) -> list[Object]:
-        return [item async for page in self.client.pages(kind, NAMESPACE) for item in page.items]
+        return [item async for page in self.client.pages(kind, self.namespace) for item in page.items]
 
     async def events(self) -> list[str]:
         return [event["reason"] for event in await self.items(EVENTS)]
@@ -171,19 +175,19 @@ class Operated:
 
         async def look() -> Object | None:
             with suppress(NotFound):
-                found = await self.client.get(PODS, Key(NAMESPACE, name))
+                found = await self.client.get(PODS, Key(self.namespace, name))
                 if all(found["metadata"].get(field) == value for field, value in having.items()):
                     return found
             return None
 
-        found: Object = await until(look)
+        found: Object = await until(look, self.within)
         return found
 
     async def until_no_pod(self, name: str = "fix-1") -> None:
         async def gone() -> bool:
             return name not in [item["metadata"]["name"] for item in await self.items(PODS)]
 
-        await until(gone)
+        await until(gone, self.within)
 
     async def set_pod(self, status: Object, name: str = "fix-1") -> None:
         """Writes what a kubelet or a scheduler says of a Pod."""
@@ -203,13 +207,13 @@ class Operated:
     async def bind(self, name: str = "fix-1") -> None:
         """Puts the Pod on a node: from now on it is deleted with grace."""
         pod = await self.pod(name)
-        path = PODS.path(NAMESPACE, name, "binding")
+        path = PODS.path(self.namespace, name, "binding")
         body = f'{{"target":{{"name":"node-1"}},"metadata":{{"uid":"{pod["metadata"]["uid"]}"}}}}'
         await self._transport.send(Request(method="POST", path=path, body=body.encode()))
 
     async def remove_pod(self, name: str = "fix-1") -> None:
         """Takes away what is left of a Pod, as a kubelet does at the end of the grace, or anybody by force."""
-        path = PODS.path(NAMESPACE, name)
+        path = PODS.path(self.namespace, name)
         await self._transport.send(Request(method="DELETE", path=path, body=b'{"gracePeriodSeconds":0}'))
 
     # What the operator did

@@ -1,0 +1,233 @@
+"""An operator at work on the real cluster: a process on this machine, behind a fault proxy, with its own right to act.
+
+Its Pods are put on a node that is none, where a test says what becomes of them; so the operator and the API server are
+the real ones, and what takes time is they alone. Or the real kubelet runs them, with the scripted model in reach.
+"""
+
+import asyncio
+import json
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from agentjob_kube.client import Client, Object
+from agentjob_kube.connect import connect
+from agentjob_kube.errors import ApiError
+from agentjob_kube.listwatch import Changed, ListWatch, Selection
+from agentjob_kube.resources import PODS
+from agentjob_kube.transport import Request
+from agentjob_kube.wire import HttpTransport
+from deploy.stack import Stack
+from disturbed import Disturbed
+from fault_proxy import FaultProxy
+from operated import until
+
+NAMESPACE: Final = "agentjob-chaos"
+RELEASE: Final = "agentjob"
+NODE: Final = "agentjob-chaos"
+PLACE: Final[Object] = {
+    "nodeSelector": {"agentjob-chaos": "true"},
+    "tolerations": [{"operator": "Exists"}],
+}
+"""In spec.runner: the node that is none. It does not say that it is well, and its Pods put up with that."""
+ROLES: Final = ("serviceaccount", "role", "operator-lease")
+"""What the chart gives an operator to act with."""
+WITHIN: Final = 150.0
+"""Seconds in which whatever is waited for must come about, also after a fault of a minute."""
+STOP_SECONDS: Final = 15.0
+PROGRAM: Final = Path(__file__).parent / "shifted_operator.py"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where operators of a session find the cluster, and who they are there."""
+
+    stack: Stack
+    token: str
+    """Of the operator's own service account."""
+    folder: Path
+    """For files of processes."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A person's own."""
+        return Path(self.stack.environment["KUBECONFIG"])
+
+
+@contextmanager
+def place(stack: Stack, folder: Path) -> Iterator[Place]:
+    """A namespace of its own, with what the chart gives an operator, and the node that is none."""
+    stack.delete_namespace(NAMESPACE)  # of a run that was cut off
+    stack.ensure_namespace(NAMESPACE)
+    room = {"cpu": "1k", "memory": "10Ti", "ephemeral-storage": "1Pi", "pods": "10k"}
+    labels, status = {"agentjob-chaos": "true"}, {"allocatable": room, "capacity": room}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": labels}, "status": status}
+    try:
+        stack.kubectl("apply", "-f", "-", stdin=json.dumps(node))
+        grant(stack)
+        words = ("create", "token", RELEASE, "-n", NAMESPACE, "--duration", "4h")
+        yield Place(stack, stack.kubectl(*words).strip(), folder)
+    finally:
+        stack.kubectl("delete", "pods", "-n", NAMESPACE, "--all", "--grace-period=0", "--force", timeout=100)
+        stack.delete_namespace(NAMESPACE)
+        stack.kubectl("delete", "node", NODE, "--ignore-not-found")
+
+
+def grant(stack: Stack, *namespaces: str) -> None:
+    """Gives the operator's service account what the chart gives it, in its own namespace and in others."""
+    chosen = [word for name in ROLES for word in ("--show-only", f"templates/{name}.yaml")]
+    where = (
+        "--kube-version",
+        "1.36.0",
+        "--namespace",
+        NAMESPACE,
+        "--set",
+        f"jobNamespaces={{{','.join((NAMESPACE, *namespaces))}}}",
+    )
+    manifests = stack.program.run("helm", "template", RELEASE, "charts/agentjob", *where, *chosen, timeout=60)
+    stack.kubectl("apply", "-f", "-", stdin=manifests)
+
+
+class OnCluster(Disturbed):
+    """One operator. Person, scheduler and kubelet are the test; the scheduler is not, where the real one is."""
+
+    def __init__(self, place: Place, transport: HttpTransport, settings: Mapping[str, Any]) -> None:
+        self.namespace = NAMESPACE
+        self.within = WITHIN
+        self.client = Client(transport)
+        self.place = place
+        self.runner: Object = PLACE
+        """spec.runner of the jobs."""
+        self._transport = transport
+        self._process: Process | None = None
+        self.configure(**{"podTTLSeconds": 0, **settings})
+        self._folder = place.folder / self.settings.pod_name
+        self._folder.mkdir(exist_ok=True)
+        self.put_ahead(timedelta())
+
+    def beside(self, **settings: Any) -> "OnCluster":
+        """Another operator on the same cluster, through the same proxy; it is not started yet."""
+        found = OnCluster(self.place, self._transport, settings)
+        found.go_through(self.proxy)
+        return found
+
+    def put_ahead(self, by: timedelta) -> None:
+        """Puts the operator's clock forward, or back."""
+        self.ahead = by
+        written = self._folder / "ahead.new"
+        written.write_text(str(by.total_seconds()))
+        written.replace(self._folder / "ahead")  # never read half-written
+
+    async def later(self, seconds: float, name: str = "fix") -> None:
+        """Lets the operator find that so much time has passed, at the next thing that happens to a job."""
+        self.put_ahead(self.ahead + timedelta(seconds=seconds))
+        await super().later(0, name)
+
+    def start(self) -> None:
+        """Starts the process, once the loop turns."""
+        self._starting = asyncio.create_task(self._start())
+
+    async def _start(self) -> None:
+        config, kubeconfig = self._folder / "config.json", self._folder / "kubeconfig"
+        config.write_text(self.settings.model_dump_json(by_alias=True))
+        kubeconfig.write_text(json.dumps(_kubeconfig(self.proxy.url, self.place.token)))
+        own = {"KUBECONFIG": str(kubeconfig), "HOME": str(self._folder), "AHEAD": str(self._folder / "ahead")}
+        with (self._folder / "log").open("ab") as log:
+            command = (sys.executable, "-W", "error", str(PROGRAM), "--config", str(config))
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdout=log, stderr=log, stdin=DEVNULL, env=own
+            )
+
+    async def stop(self) -> None:
+        """SIGTERM."""
+        await self.end(signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        await self.end(signal.SIGKILL)
+
+    async def end(self, number: signal.Signals) -> int:
+        """Sends a signal and waits for the process; its exit code."""
+        await self._starting
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+        return await self.exit_code()
+
+    async def exit_code(self) -> int:
+        """Waits for the process to end."""
+        assert self._process is not None
+        async with asyncio.timeout(STOP_SECONDS):
+            return await self._process.wait()
+
+    async def submit(self, name: str = "fix", *, where: str = "", **spec: Any) -> Object:
+        """Makes a job whose Pods go where they are meant to."""
+        return await super().submit(name, where=where, **{"runner": self.runner, **spec})
+
+    async def pod(self, name: str = "fix-1", **having: Any) -> Object:
+        """The Pod once the scheduler has put it on a node."""
+
+        async def is_bound() -> Object | None:
+            found = await super(OnCluster, self).pod(name, **having)
+            return found if found["spec"].get("nodeName") else None
+
+        found: Object = await until(is_bound, self.within)
+        return found
+
+    async def end_agent(self, message: str = "", code: int = 0, name: str = "fix-1", phase: str = "") -> None:
+        """Lets the agent end, and its Pod with it."""
+        await super().end_agent(message, code, name, phase or ("Failed" if code else "Succeeded"))
+
+    async def let_go(self, namespace: str) -> None:
+        """Takes away what is deleted on the node that is none, as its kubelet would, for ever."""
+        pods = ListWatch(self.client, Selection(PODS, namespace), lambda pod: pod)
+        async with aclosing(pods.deltas()) as deltas:
+            async for delta in deltas:
+                if isinstance(delta, Changed) and _goes(delta.object):
+                    path = PODS.path(namespace, delta.object["metadata"]["name"])
+                    with suppress(ApiError):
+                        await self._transport.send(
+                            Request(method="DELETE", path=path, body=b'{"gracePeriodSeconds":0}')
+                        )
+
+    async def emptied(self) -> None:
+        """Takes all jobs and Pods away, without an operator."""
+        for words in (("agentjobs,leases", "--all"), ("pods", "--all", "--grace-period=0", "--force")):
+            await asyncio.to_thread(self.place.stack.kubectl, "delete", "-n", NAMESPACE, *words, timeout=100)
+
+
+def _goes(pod: Object) -> bool:
+    return pod["spec"].get("nodeName") == NODE and "deletionTimestamp" in pod["metadata"]
+
+
+def _kubeconfig(server: str, token: str) -> Object:
+    return {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": token}}],
+    }
+
+
+@asynccontextmanager
+async def on_cluster(place: Place, **settings: Any) -> AsyncIterator[OnCluster]:
+    """An operator at work in an empty namespace."""
+    connection = await connect(lambda *_: None, place.kubeconfig)
+    async with connection.session() as session, FaultProxy(connection.server, connection.tls) as proxy:
+        found = OnCluster(place, HttpTransport(session, connection.server), settings)
+        await found.emptied()
+        found.go_through(proxy)
+        found.start()
+        kubelet = asyncio.create_task(found.let_go(NAMESPACE))
+        try:
+            yield found
+        finally:
+            await found.kill()
+            kubelet.cancel()
+            await asyncio.gather(kubelet, return_exceptions=True)
