@@ -14,7 +14,7 @@ from agentjob_api.notices import Notice
 from agentjob_api.phases import ALLOWED, Phase
 from agentjob_api.reasons import RETRY_CLASS, Reason, RetryClass
 from agentjob_api.spec import MUTABLE, AgentJobSpec, PermissionMode, SettingSource, Transport
-from agentjob_api.status import AgentJobStatus, Archival, ConditionType, Standing
+from agentjob_api.status import AgentJobStatus, Archival, ConditionType, Standing, Trouble
 from agentjob_gateway import metrics as gateway_metrics
 from agentjob_gateway import openapi
 from agentjob_gateway.caller import Role
@@ -36,6 +36,7 @@ def page() -> str:
         _enum("Conditions", ConditionType),
         _enum("Reasons of the conditions", Standing, level=3),
         _enum("Reasons of the condition Archived", Archival, level=3),
+        _enum("Reasons of the condition ReconcileFailure", Trouble, level=3),
         _reasons(),
         _enum("Notices", Notice),
         _columns(),

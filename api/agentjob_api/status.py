@@ -42,6 +42,9 @@ class ConditionType(StrEnum):
     """The job waits because `spec.suspend` is set; an agent that worked has stopped."""
     ARCHIVED = "Archived"
     """The job has ended, and its log is kept outside its Pods. Set by the gateway; the operator leaves it as it is."""
+    RECONCILE_FAILURE = "ReconcileFailure"
+    """For some minutes the operator could do nothing about the job, which stands still; it goes on by itself. The
+    message says what was tried, since when, what went wrong, and the way out. Gone once it was done."""
 
 
 class Archival(StrEnum):
@@ -51,6 +54,17 @@ class Archival(StrEnum):
     """Every line."""
     WITH_GAPS = "ArchivedWithGaps"
     """What there was: lines were lost before they could be kept."""
+
+
+class Trouble(StrEnum):
+    """Why nothing could be done about a job: reasons of its condition ReconcileFailure."""
+
+    REFUSED = "ApiServerRefuses"
+    """The API server, or an admission webhook behind it, answers with an error."""
+    UNREACHABLE = "ApiServerUnreachable"
+    """The API server gives no answer to what is asked about this job, or not in time."""
+    DEFECT = "OperatorDefect"
+    """The operator fails in itself: its log has the traceback."""
 
 
 class Standing(StrEnum):

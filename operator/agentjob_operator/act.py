@@ -11,11 +11,22 @@ from agentjob_api.handover import HandoverTooLargeError
 from agentjob_api.job import AgentJob
 from agentjob_api.names import AGENT_CONTAINER, API_VERSION, KIND, Key
 from agentjob_api.outcome import Outcome
-from agentjob_api.status import AgentJobStatus
+from agentjob_api.status import AgentJobStatus, Condition
 from agentjob_kube.client import Client
-from agentjob_kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
+from agentjob_kube.errors import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    TooManyRequests,
+    Unreachable,
+)
 from agentjob_kube.resources import AGENT_JOBS, EVENTS, PODS
 from agentjob_operator import manifests
+from agentjob_operator.failing import TRIED, trying
+from agentjob_operator.jobs import parse
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.pod import STOP_ANNOTATION, PodView, view
 from agentjob_operator.settings import RunnerSettings
@@ -61,13 +72,27 @@ class Actor:
             ApiError: something could not be done, and may be done later.
         """
         if decision.status is not None and world.job is not None:
-            try:
-                await self._write_status(world.job, decision.status)
-            except (Conflict, NotFound):
-                await self._refresh(world.key)
-                return
+            with trying("writing its status"):
+                if not await self._write_or_refresh(world.job, decision.status):
+                    return
         for action in decision.actions:
-            await self._carry_out(world, action)
+            with trying(TRIED[type(action)]):
+                await self._carry_out(world, action)
+
+    async def say(self, job: AgentJob, condition: Condition) -> bool:
+        """Adds a condition to a job, or records it as an Event where the job does not take it; whether that is done.
+
+        Raises:
+            ApiError: neither can be done now.
+        """
+        status = job.status.model_copy(update={"conditions": [*job.status.conditions, condition]})
+        try:
+            return await self._write_or_refresh(job, status)
+        except (Unreachable, TooManyRequests):
+            raise
+        except ApiError as error:
+            log.warning("Condition not written: %s", error, extra=_about(job) | {"reason": condition.reason})
+        return await self._record_event(job, RecordEvent(condition.type, condition.message))
 
     async def _carry_out(self, world: World, action: Action) -> None:
         match action:
@@ -87,6 +112,22 @@ class Actor:
                 await self._record_event(_job(world), action)
             case _:
                 assert_never(action)
+
+    async def _write_or_refresh(self, job: AgentJob, status: AgentJobStatus) -> bool:
+        """Whether the status was written; else the job is not as it was, and was read again.
+
+        Raises:
+            Conflict: it is as it was: to try at once would be to try for ever.
+        """
+        try:
+            await self._write_status(job, status)
+        except (Conflict, NotFound):
+            await self._refresh(job.key)
+            known = self.store.jobs.get(job.key)
+            if known is not None and known.metadata.resource_version == job.metadata.resource_version:
+                raise
+            return False
+        return True
 
     async def _write_status(self, job: AgentJob, status: AgentJobStatus) -> None:
         body = {
@@ -109,10 +150,13 @@ class Actor:
     async def _refresh(self, key: Key) -> None:
         """Reads a job again that is not as it was, or no longer is."""
         try:
-            self.store.put_job(AgentJob.model_validate(await self.client.get(AGENT_JOBS, key)))
+            body = await self.client.get(AGENT_JOBS, key)
         except NotFound:
             if (known := self.store.jobs.get(key)) is not None:
                 self.store.drop_job(key, known.metadata.uid)
+            return
+        if (job := parse(key, body)) is not None:
+            self.store.put_job(job)
 
     async def _create_pod(self, job: AgentJob, attempt: int) -> None:
         try:
@@ -210,12 +254,14 @@ class Actor:
         found = (outcome.from_line(line.message) for line in parsed if line is not None)
         return next((each for each in found if each is not None), None)
 
-    async def _record_event(self, job: AgentJob, warning: RecordEvent) -> None:
-        """Records a warning once, as well as may be: the status has said it already."""
+    async def _record_event(self, job: AgentJob, warning: RecordEvent) -> bool:
+        """Records a warning once, as well as may be; whether it was: mostly the status has said it already."""
         try:
             await self.client.create(EVENTS, job.metadata.namespace, manifests.event(job, warning, self.clock()))
         except ApiError as error:
             log.warning("Event not recorded: %s", error, extra=_about(job) | {"reason": warning.reason})
+            return False
+        return True
 
     async def _delete_job(self, job: AgentJob) -> None:
         try:

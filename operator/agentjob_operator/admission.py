@@ -11,7 +11,7 @@ from agentjob_kube.errors import Unreachable
 from agentjob_operator import rules
 from agentjob_operator.slots import Queue, Turn
 from agentjob_operator.store import Store
-from agentjob_operator.work import WorkQueue
+from agentjob_operator.work import Lane, WorkQueue
 from agentjob_operator.world import CreatePod, Decision, QueueView
 
 
@@ -32,9 +32,12 @@ class Admission:
     """Jobs whose Pods are being made, or may have been: their slots stay taken whatever is heard of them."""
     _failed: set[Key] = field(default_factory=set)
     """Jobs that could not be started: they are out of the queue until their next look."""
+    _ailing: set[str] = field(default_factory=set)
+    """Namespaces in which the last start has failed: whatever it was, the next one may find it too."""
 
     def __post_init__(self) -> None:
         self.store.changed = self.changed
+        self.work.lane = self.lane
 
     def open(self) -> None:
         """Admits jobs from now on. All jobs and Pods must be known, and nobody else may admit any."""
@@ -51,6 +54,12 @@ class Admission:
         self._hear(key, now)
         return self.queue.view(key)
 
+    def lane(self, key: Key) -> Lane:
+        """What a look at a job is going to be, for all that is known here."""
+        if not self.queue.is_admitted(key):
+            return Lane.OTHER
+        return Lane.AGAIN if key.namespace in self._ailing else Lane.START
+
     @contextmanager
     def acting(self, key: Key, decision: Decision) -> Iterator[None]:
         """While a decision is carried out. It keeps a job's slot until it is known whether its Pod was made.
@@ -59,7 +68,8 @@ class Admission:
         until the job's next look, which tries again.
         """
         is_known, has_failed = True, True
-        if any(isinstance(action, CreatePod) for action in decision.actions):
+        starts = any(isinstance(action, CreatePod) for action in decision.actions)
+        if starts:
             self._starting.add(key)
         try:
             yield
@@ -68,6 +78,8 @@ class Admission:
             is_known = False
             raise
         finally:
+            if starts:
+                (self._ailing.add if has_failed else self._ailing.discard)(key.namespace)
             if key in self._starting and is_known:
                 self._settle(key, has_failed=has_failed)
 
@@ -96,13 +108,13 @@ class Admission:
         return job.key not in self._failed and not rules.is_refused(self.store.refusal(job.key), now)
 
     def _admit(self, besides: Key | None = None) -> None:
-        """Has those looked at that get a slot, before all others: a slot is not to wait for them.
+        """Has those looked at that get a slot: the queue of work knows that they are to start.
 
-        But for the one that has changed: whoever has changed it has it looked at, in its turn.
+        But for the one that has changed: whoever has changed it has it looked at.
         """
         for key in self.queue.admit() if self._is_open else ():
             if key != besides:
-                self.work.add(key, first=True)
+                self.work.add(key)
 
 
 def _turn(job: AgentJob) -> Turn:

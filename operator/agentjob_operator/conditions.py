@@ -29,8 +29,8 @@ HOLDS: dict[ConditionType, Callable[[Summary], bool]] = {
     ConditionType.SUSPENDED: lambda job: job.suspended,
 }
 """When each condition is true."""
-OTHERS: Final = frozenset({ConditionType.ARCHIVED})
-"""Conditions that others set, and that stay as they are."""
+OTHERS: Final = frozenset({ConditionType.ARCHIVED, ConditionType.RECONCILE_FAILURE})
+"""Conditions that are set beside what is decided, and that stay as they are."""
 ALWAYS_THERE = frozenset({ConditionType.READY})
 """Conditions that are there when false as well; kstatus wants the others to be absent then."""
 
@@ -38,7 +38,7 @@ ALWAYS_THERE = frozenset({ConditionType.READY})
 def conditions(job: Summary, generation: int, before: Sequence[Condition], now: datetime) -> list[Condition]:
     """The conditions of a job; the time of one that was there before with the same status stays.
 
-    Those that others have set stay altogether.
+    Those that are set by others stay altogether.
     """
     since = {(old.type, old.status): old.last_transition_time for old in before}
     found: list[Condition] = []
@@ -67,3 +67,8 @@ def standing(found: Sequence[Condition]) -> str | None:
 def find(found: Sequence[Condition], kind: ConditionType) -> Condition | None:
     """The condition of a type, where it is there."""
     return next((condition for condition in found if condition.type is kind), None)
+
+
+def without(found: Sequence[Condition], kind: ConditionType) -> list[Condition]:
+    """The other conditions."""
+    return [condition for condition in found if condition.type is not kind]

@@ -15,7 +15,7 @@ from agentjob_api.phases import Phase
 from agentjob_api.reasons import Reason
 from agentjob_api.status import AgentJobStatus, ConditionType, Standing
 from agentjob_operator import attempts, rules, status
-from agentjob_operator.conditions import Summary, find, standing
+from agentjob_operator.conditions import Summary, find, standing, without
 from agentjob_operator.outcome import Cause, Ending, ending
 from agentjob_operator.pod import PodView, Running
 from agentjob_operator.world import (
@@ -39,6 +39,24 @@ _FULL: dict[Standing, str] = {
 
 def decide(world: World) -> Decision:
     """The next status, the actions, and when to look again."""
+    return _recovered(world, _decided(world))
+
+
+def _recovered(world: World, decision: Decision) -> Decision:
+    """Takes back what was said of failures once all was done that they were about.
+
+    While the job waits for room that is not known: its turn may be what failed.
+    """
+    job = world.job
+    if job is None or decision.status is not None or decision.actions or world.queue.place is not None:
+        return decision
+    if find(job.status.conditions, ConditionType.RECONCILE_FAILURE) is None:
+        return decision
+    kept = without(job.status.conditions, ConditionType.RECONCILE_FAILURE)
+    return replace(decision, status=job.status.model_copy(update={"conditions": kept}))
+
+
+def _decided(world: World) -> Decision:
     job = world.job
     if job is None:
         return Decision(actions=tuple(DeleteOrphan(pod) for pod in world.pods if not pod.deleting))

@@ -12,10 +12,13 @@ from prometheus_client.registry import Collector
 from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
 from agentjob_api.status import AgentJobStatus, AttemptStatus, Usage
+from agentjob_operator.failing import Failing
 from agentjob_operator.slots import Queue
+from agentjob_operator.work import Lane
 
 _PENDING_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600)
 _RUNNING_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21600, 86400)
+_WAIT_BUCKETS = (0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 _RECONCILE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
 
 
@@ -74,6 +77,52 @@ class QueueByNamespace(Collector):
             family.add_metric([namespace], limit)
 
 
+class FailuresByNamespace(Collector):
+    """Counts the jobs that could not be acted on when it is asked."""
+
+    def __init__(self, failures: Mapping[Key, Failing], namespaces: Iterable[str], acts: Callable[[], bool]) -> None:
+        self._failures = failures
+        self._namespaces = sorted(namespaces)
+        self._acts = acts
+
+    def collect(self) -> Iterator[Metric]:
+        """Two gauges by namespace; without samples from an operator that does not act."""
+        failing = GaugeMetricFamily(
+            "agentjob_failing_jobs",
+            "Jobs on which a look has failed, and about which nothing could be done since.",
+            labels=["namespace"],
+        )
+        stuck = GaugeMetricFamily(
+            "agentjob_stuck_jobs",
+            "Of these, the ones on which looks have failed for minutes.",
+            labels=["namespace"],
+        )
+        failed = Count((key.namespace, found.is_stuck) for key, found in self._failures.items())
+        for namespace in self._namespaces if self._acts() else ():
+            failing.add_metric([namespace], failed[namespace, False] + failed[namespace, True])
+            stuck.add_metric([namespace], failed[namespace, True])
+        yield from (failing, stuck)
+
+
+class StoreAge(Collector):
+    """Says how old what is known may be when it is asked."""
+
+    def __init__(self, ages: Callable[[], Mapping[str, float]]) -> None:
+        self._ages = ages
+
+    def collect(self) -> Iterator[Metric]:
+        """One gauge by kind, also of an operator that does not act: it is to know as much."""
+        family = GaugeMetricFamily(
+            "agentjob_store_age_seconds",
+            "Seconds since the API server last said anything of Pods, and since all AgentJobs were last listed,"
+            " which is every five minutes beside their watch; of the namespace where that is longest.",
+            labels=["kind"],
+        )
+        for kind, age in sorted(self._ages().items()):
+            family.add_metric([kind], age)
+        yield family
+
+
 class Metrics:
     """All metrics of one operator, in a registry of their own."""
 
@@ -113,15 +162,7 @@ class Metrics:
             ["model"],
             registry=at,
         )
-        self.reconcile_seconds = Histogram(
-            "agentjob_reconcile_seconds",
-            "Seconds from taking up a job to having acted on it.",
-            buckets=_RECONCILE_BUCKETS,
-            registry=at,
-        )
-        self.reconcile_errors = Counter(
-            "agentjob_reconcile_errors_total", "Looks at a job that ended in an error.", ["error"], registry=at
-        )
+        self._define_looks(at)
         self._requests = Counter(
             "agentjob_api_requests_total",
             'Requests to the API server by verb and status, "none" where there was no answer.',
@@ -132,6 +173,29 @@ class Metrics:
         depth.set_function(queue_depth)
         leader = Gauge("agentjob_leader", "1 of the operator that acts, 0 of one that waits.", registry=at)
         leader.set_function(acts)
+
+    def _define_looks(self, at: CollectorRegistry) -> None:
+        self.reconcile_seconds = Histogram(
+            "agentjob_reconcile_seconds",
+            "Seconds from taking up a job to having acted on it.",
+            buckets=_RECONCILE_BUCKETS,
+            registry=at,
+        )
+        self._queue_seconds = Histogram(
+            "agentjob_queue_seconds",
+            'Seconds a job waited to be looked at: "again" after a look that has failed, "start" to get its Pod,'
+            ' "other" for anything else.',
+            ["lane"],
+            buckets=_WAIT_BUCKETS,
+            registry=at,
+        )
+        self.reconcile_errors = Counter(
+            "agentjob_reconcile_errors_total", "Looks at a job that ended in an error.", ["error"], registry=at
+        )
+
+    def waited(self, lane: Lane, seconds: float) -> None:
+        """Counts a key that was taken from the queue, and for how long it has waited there."""
+        self._queue_seconds.labels(lane.value).observe(seconds)
 
     def request(self, verb: str, code: str) -> None:
         """Counts a request to the API server."""

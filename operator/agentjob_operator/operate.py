@@ -17,7 +17,7 @@ from agentjob_operator.act import Actor
 from agentjob_operator.admission import Admission
 from agentjob_operator.leader import Alone, Candidate, Fenced, Leadership
 from agentjob_operator.lease import Terms
-from agentjob_operator.metrics import Metrics, QueueByNamespace
+from agentjob_operator.metrics import FailuresByNamespace, Metrics, QueueByNamespace, StoreAge
 from agentjob_operator.reconcile import Reconciler
 from agentjob_operator.settings import Settings
 from agentjob_operator.slots import Queue
@@ -49,11 +49,11 @@ async def operate(
         Exception: whatever one of the parts ended with. The process is then to end too, and to be started again.
     """
     parts.listen(stopped)
-    store, queue = Store(), WorkQueue()
+    store, acting = Store(), asyncio.Event()
+    metrics = Metrics(lambda: store.jobs if acting.is_set() else {}, lambda: len(queue), acting.is_set)
+    queue = WorkQueue(settings.workers, metrics.waited)
     admission = Admission(store=store, queue=Queue(settings.limits), work=queue, clock=clock)
     alarms = Alarms(queue.add, clock)
-    acting = asyncio.Event()
-    metrics = Metrics(lambda: store.jobs if acting.is_set() else {}, lambda: len(queue), acting.is_set)
     metrics.registry.register(QueueByNamespace(admission.queue, settings.namespaces, acting.is_set, clock))
     connection = await connect(metrics.request)
     async with connection.session() as session:
@@ -69,10 +69,13 @@ async def operate(
             alarms=alarms,
             admission=admission,
             act=actor.act,
+            say=actor.say,
             metrics=metrics,
             keeping=Keeping(pod_ttl=timedelta(seconds=settings.pod_ttl_seconds), archives=settings.archives),
             clock=clock,
         )
+        metrics.registry.register(FailuresByNamespace(reconciler.failures, settings.namespaces, acting.is_set))
+        metrics.registry.register(StoreAge(watcher.ages))
         async with health.served(metrics.registry, watcher.synced.is_set, settings.port):
             log.info("Started, serving AgentJobs in %s", ", ".join(settings.namespaces))
             # First: what is listed after it was ours need not be listed again.

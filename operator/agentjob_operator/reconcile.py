@@ -1,17 +1,22 @@
 """The loop: take a key, observe, decide, act, and again, for as long as there is something to do."""
 
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
+from agentjob_api.status import Condition
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.errors import ApiError
+from agentjob_operator import failing
 from agentjob_operator.admission import Admission
 from agentjob_operator.decide import decide
+from agentjob_operator.failing import Failing
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.observe import observe
 from agentjob_operator.store import Store
@@ -20,6 +25,8 @@ from agentjob_operator.world import Decision, Keeping, World
 
 RETRY: Final = Backoff(first=0.2, most=60.0)
 """Of a job that could not be acted on: each job waits for itself, and the others do not wait for it."""
+SPREAD: Final = 1.2
+"""The API server names many jobs the same time to come back: they do within so many times it."""
 log = logging.getLogger(__name__)
 
 
@@ -32,10 +39,16 @@ class Reconciler:
     alarms: Alarms
     admission: Admission
     act: Callable[[World, Decision], Awaitable[None]]
+    say: Callable[[AgentJob, Condition], Awaitable[bool]]
+    """Adds a condition to a job; whether that is done."""
     metrics: Metrics
     keeping: Keeping
     clock: Callable[[], datetime]
-    _failures: dict[Key, int] = field(default_factory=dict)
+    failures: dict[Key, Failing] = field(default_factory=dict)
+    """Of each key whose last look has failed, or that waits for room since; forgotten with the job and its Pods."""
+
+    def __post_init__(self) -> None:
+        self.queue.failing = self.failures
 
     async def work(self) -> None:
         """Takes keys from the queue for ever; what fails is logged and looked at again later."""
@@ -43,14 +56,9 @@ class Reconciler:
             key = await self.queue.take()
             started = time.perf_counter()
             try:
-                await self.look(key)
-                self._failures.pop(key, None)
-            except ApiError as error:
-                self._failed(key, error, error.retry_after)
-                log.warning("Not done: %s", error, extra={"namespace": key.namespace, "job": key.name})
-            except Exception as error:  # the outermost frame: one job's defect must not stop the others
-                self._failed(key, error, 0.0)
-                log.exception("Not done", extra={"namespace": key.namespace, "job": key.name})
+                if (error := await self._tried(key, self.look(key))) is not None:
+                    self._failed(key, error)
+                    await self._tried(key, self._tell(key))
             finally:
                 self.metrics.reconcile_seconds.observe(time.perf_counter() - started)
                 self.queue.done(key)
@@ -65,8 +73,35 @@ class Reconciler:
             if decision.status is not None or decision.actions:
                 await self.act(world, decision)
                 self.queue.add(key)
+        if world.queue.place is None:  # else only its turn shows whether it goes on
+            self.failures.pop(key, None)
 
-    def _failed(self, key: Key, error: Exception, at_least: float) -> None:
-        self._failures[key] = failures = self._failures.get(key, 0) + 1
+    async def _tried(self, key: Key, doing: Awaitable[None]) -> Exception | None:
+        """What it ended with, if not well."""
+        about = {"namespace": key.namespace, "job": key.name}
+        try:
+            await doing
+        except ApiError as error:
+            log.warning("Not done: %s", failing.said(error), extra=about)
+            return error
+        except Exception as error:  # the outermost frame: one job's defect must not stop the others
+            log.exception("Not done", extra=about)
+            return error
+        return None
+
+    def _failed(self, key: Key, error: Exception) -> None:
+        now = self.clock()
+        found = failing.after(self.failures.get(key), self.store.jobs.get(key), error, now)
+        self.failures[key] = found
         self.metrics.reconcile_errors.labels(type(error).__name__).inc()
-        self.alarms.set(key, self.clock() + timedelta(seconds=RETRY.delay(failures, at_least)))
+        asked_for = error.retry_after if isinstance(error, ApiError) else 0.0
+        at_least = asked_for * random.uniform(1.0, SPREAD)  # noqa: S311 - no secret
+        self.alarms.set(key, now + timedelta(seconds=RETRY.delay(found.times, at_least)))
+
+    async def _tell(self, key: Key) -> None:
+        """Has a job that is stuck say so, once."""
+        found, job = self.failures[key], self.store.jobs.get(key)
+        if job is None or found.told or not found.is_stuck:
+            return
+        if await self.say(job, failing.condition(found, job.metadata.generation)):
+            self.failures[key] = replace(found, told=True)

@@ -79,6 +79,10 @@ class Queue:
             admitted.append(turn.key)
         return admitted
 
+    def is_admitted(self, key: Key) -> bool:
+        """Whether a job has a slot and is to start."""
+        return self._works.get(key) is False
+
     def view(self, key: Key) -> QueueView:
         """How one job stands."""
         turn = self._turns.get(key)

@@ -41,12 +41,26 @@ class Watcher:
     """The same of its Pods."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a LIST of jobs has come."""
+    _watches: dict[str, ListWatch[PodView]] = field(default_factory=dict)
+    """Of Pods, by namespace."""
+    _begun: float = field(default_factory=time.monotonic)
+
+    def ages(self) -> dict[str, float]:
+        """For how many seconds there was no word of Pods and no LIST of jobs, in the namespace where that is longest.
+
+        Of jobs the LIST counts, which finds what the watch has missed: whether kopf's watch lives, kopf does not say.
+        """
+        now = time.monotonic()
+        listed = (self._jobs_of.get(namespace, self._begun) for namespace in self.namespaces)
+        heard = (watch.heard for watch in self._watches.values())
+        return {"agentjobs": now - min(listed), "pods": now - min(heard, default=self._begun)}
 
     async def pods(self, namespace: str) -> None:
         """Follows the Pods of a namespace for ever."""
         self._pods_of[namespace] = time.monotonic()
-        selection = Selection(PODS, namespace, names.LABEL_JOB)
-        async with aclosing(ListWatch(self.client, selection, view).deltas()) as deltas:
+        watch = ListWatch(self.client, Selection(PODS, namespace, names.LABEL_JOB), view)
+        self._watches[namespace] = watch
+        async with aclosing(watch.deltas()) as deltas:
             async for delta in deltas:
                 match delta:
                     case Replaced(pods, version):

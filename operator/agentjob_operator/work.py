@@ -1,10 +1,12 @@
-"""Which jobs are to be looked at: now, in the order in which they came up, and later, at a time."""
+"""Which jobs are to be looked at: now, those of each lane in the order in which they came up, and later, at a time."""
 
 import asyncio
 import heapq
-from collections import deque
-from collections.abc import Callable
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Container
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from agentjob_api.names import Key
@@ -13,32 +15,58 @@ SLACK: Final = 1_000
 """Times that are no longer wanted and may stay in the heap of alarms."""
 
 
+class Lane(StrEnum):
+    """What is known of a look before it is taken, and so how long it may take. In the order of service."""
+
+    AGAIN = "again"
+    """The one before has failed, or it is a start in a namespace where the last one has."""
+    START = "start"
+    """The job has a slot and is to get its Pod: that takes as long as admission webhooks do."""
+    OTHER = "other"
+    """Anything else."""
+
+
 class WorkQueue:
-    """Keys, first in, first out, each once: what comes up while it is worked on comes again afterwards.
+    """Keys, each once: what comes up while it is worked on comes again afterwards.
 
     So no two workers ever hold the same key, and a thousand events about one job are one look at it.
+
+    Of the workers, a quarter at most is at looks again and half at starts: however long those hang, and however many
+    there are, a quarter is left for all others, as far as there are four.
     """
 
-    def __init__(self) -> None:
-        self._first: deque[Key] = deque()
-        self._waiting: deque[Key] = deque()
-        self._queued: set[Key] = set()
-        """Keys that wait. One that is not here any more may still be in one of the two above, and is passed over."""
-        self._held: set[Key] = set()
-        self._again: dict[Key, bool] = {}
-        """Keys that came up while they were held, and whether they are to come first."""
+    def __init__(self, workers: int, waited: Callable[[Lane, float], None] = lambda _lane, _seconds: None) -> None:
+        """Calls `waited` with the lane of each key that is taken, and with the seconds for which it has waited."""
+        self.failing: Container[Key] = ()
+        """Whose last look has failed."""
+        self.lane: Callable[[Key], Lane] = lambda _: Lane.OTHER
+        """Of any other."""
+        self._most = {Lane.AGAIN: max(1, workers // 4), Lane.START: max(1, workers // 2), Lane.OTHER: workers}
+        self._waited = waited
+        self._lines: dict[Lane, deque[Key]] = {lane: deque() for lane in Lane}
+        self._queued: dict[Key, tuple[Lane, float]] = {}
+        """Keys that wait: where, and since when. One may also be in a line where it is not any more: there it is
+        passed over."""
+        self._held: dict[Key, Lane] = {}
+        self._busy: Counter[Lane] = Counter()
+        """How many of each lane are held."""
+        self._again: set[Key] = set()
+        """Keys that came up while they were held."""
         self._news = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._queued)
 
-    def add(self, key: Key, *, first: bool = False) -> None:
-        """Asks for a look at a job; `first`: before all that were not asked for in this way."""
+    def add(self, key: Key) -> None:
+        """Asks for a look at a job; one that waits already, and belongs into another lane by now, gets there."""
         if key in self._held:
-            self._again[key] = first or self._again.get(key, False)
-        elif first or key not in self._queued:
-            self._queued.add(key)
-            (self._first if first else self._waiting).append(key)
+            self._again.add(key)
+            return
+        lane = self._lane(key)
+        before, since = self._queued.get(key, (None, time.monotonic()))
+        if lane is not before:
+            self._queued[key] = lane, since
+            self._lines[lane].append(key)
             self._news.set()
 
     async def take(self) -> Key:
@@ -46,20 +74,34 @@ class WorkQueue:
         while (key := self._next()) is None:
             self._news.clear()
             await self._news.wait()
-        self._queued.remove(key)
-        self._held.add(key)
+        lane, since = self._queued.pop(key)
+        self._held[key] = lane
+        self._busy[lane] += 1
+        self._waited(lane, time.monotonic() - since)
         return key
 
     def done(self, key: Key) -> None:
         """Gives a key back."""
-        self._held.remove(key)
-        if (first := self._again.pop(key, None)) is not None:
-            self.add(key, first=first)
+        self._busy[self._held.pop(key)] -= 1
+        self._news.set()
+        if key in self._again:
+            self._again.remove(key)
+            self.add(key)
+
+    def _lane(self, key: Key) -> Lane:
+        return Lane.AGAIN if key in self.failing else self.lane(key)
 
     def _next(self) -> Key | None:
-        for keys in (self._first, self._waiting):
-            while keys:
-                if (key := keys.popleft()) in self._queued:
+        """The key whose turn it is; those that belong into another lane by now wait there."""
+        while (key := self._first()) is not None and self._lane(key) is not self._queued[key][0]:
+            self.add(key)
+        return key
+
+    def _first(self) -> Key | None:
+        for lane, line in self._lines.items():
+            while line and self._busy[lane] < self._most[lane]:
+                key = line.popleft()
+                if key in self._queued and self._queued[key][0] is lane:
                     return key
         return None
 

@@ -10,9 +10,20 @@ from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
 from agentjob_api.phases import Phase
 from agentjob_kube.client import Client
-from agentjob_kube.errors import ApiError, Conflict, Forbidden, Gone, Invalid, NotFound, ServerError
+from agentjob_kube.errors import (
+    ApiError,
+    Conflict,
+    Forbidden,
+    Gone,
+    Invalid,
+    NotFound,
+    ServerError,
+    TooManyRequests,
+    Unreachable,
+)
 from agentjob_kube.transport import Request
 from agentjob_operator.act import Actor, StatusNotKeptError
+from agentjob_operator.failing import after, condition, said
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.settings import RunnerSettings
 from agentjob_operator.store import Store
@@ -78,24 +89,24 @@ def known() -> Store:
     return store
 
 
+def actor(answers: Answers, store: Store) -> Actor:
+    metrics = Metrics(lambda: store.jobs, lambda: 0, lambda: True)
+    runner = RunnerSettings.model_validate({"image": "r:1"})
+    return Actor(client=Client(answers), store=store, metrics=metrics, runner=runner, clock=lambda: at(5))
+
+
 async def act(answers: Answers, *actions: Action, store: Store | None = None, of: AgentJob | None = None) -> Store:
     """The store after these actions."""
     store = store or known()
-    metrics = Metrics(lambda: store.jobs, lambda: 0, lambda: True)
-    runner = RunnerSettings.model_validate({"image": "r:1"})
-    actor = Actor(client=Client(answers), store=store, metrics=metrics, runner=runner, clock=lambda: at(5))
-    await actor.act(world(of or job()), Decision(actions=actions))
+    await actor(answers, store).act(world(of or job()), Decision(actions=actions))
     return store
 
 
-async def write(answers: Answers) -> Store:
+async def write(answers: Answers, store: Store | None = None) -> Store:
     """The store after the status was written as Running."""
-    store = known()
-    metrics = Metrics(lambda: store.jobs, lambda: 0, lambda: True)
-    runner = RunnerSettings.model_validate({"image": "r:1"})
-    actor = Actor(client=Client(answers), store=store, metrics=metrics, runner=runner, clock=lambda: at(5))
+    store = store or known()
     status = job().status.model_copy(update={"phase": Phase.RUNNING, "pod_name": "fix-1"})
-    await actor.act(world(job()), Decision(status=status, actions=(CreatePod(1),)))
+    await actor(answers, store).act(world(job()), Decision(status=status, actions=(CreatePod(1),)))
     return store
 
 
@@ -194,6 +205,81 @@ async def test_nothing_is_done_after_a_status_that_was_refused() -> None:
 
     assert [request.method for request in answers.requests] == ["PUT", "GET"]
     assert store.jobs[KEY].metadata.generation == 2
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        pytest.param(as_sent(job()), id="as it was"),
+        pytest.param(as_sent(job(), resourceVersion="90"), id="as it was before"),
+        pytest.param({"metadata": {"name": "fix"}}, id="in a way that cannot be understood"),
+    ],
+)
+async def test_a_conflict_after_which_the_job_reads_is_tried_again_later_and_not_at_once(read: dict[str, Any]) -> None:
+    with pytest.raises(Conflict, match="another one"):
+        await write(Answers(PUT=CONFLICT, GET=read))
+
+
+async def test_a_conflict_with_what_the_watch_has_brought_meanwhile_is_decided_on_at_once() -> None:
+    store = known()
+    store.put_job(job(meta={"resourceVersion": "150"}))
+
+    await write(Answers(PUT=CONFLICT, GET=as_sent(job(), resourceVersion="150")), store)
+
+
+SAYS = condition(after(None, job(), AWAY, at(1)), 1)
+SAID = job({"phase": "Pending", "observedGeneration": 0, "conditions": [SAYS.model_dump()]})
+INVALID = Invalid("conditions[0].type: Unsupported value", status=422)
+NO_ANSWER = Unreachable("no answer in time")
+
+
+@pytest.mark.parametrize(
+    ("answers", "done", "asked"),
+    [
+        pytest.param({"PUT": as_sent(SAID, resourceVersion="150")}, True, ["PUT"], id="in its status"),
+        pytest.param({"PUT": INVALID}, True, ["PUT", "POST"], id="in an Event, where that is refused"),
+        pytest.param({"PUT": AWAY}, True, ["PUT", "POST"], id="in an Event, where that fails"),
+        pytest.param(
+            {"PUT": as_sent(job(), resourceVersion="150")}, True, ["PUT", "POST"],
+            id="in an Event, where it is not kept",
+        ),
+        pytest.param(
+            {"PUT": CONFLICT, "GET": as_sent(job())}, True, ["PUT", "GET", "POST"],
+            id="in an Event, where it conflicts with nothing",
+        ),
+        pytest.param(
+            {"PUT": CONFLICT, "GET": as_sent(job(), resourceVersion="150")}, False, ["PUT", "GET"],
+            id="later, where the job has changed",
+        ),
+        pytest.param({"PUT": INVALID, "POST": AWAY}, False, ["PUT", "POST"], id="later, where no Event is taken"),
+    ],
+)  # fmt: skip
+async def test_a_job_says_what_is_the_matter(
+    answers: dict[str, dict[str, Any] | ApiError], done: bool, asked: list[str]
+) -> None:
+    sent = Answers(**answers)
+
+    assert await actor(sent, known()).say(job(), SAYS) == done
+
+    assert [request.method for request in sent.requests] == asked
+
+
+@pytest.mark.parametrize("error", [NO_ANSWER, TooManyRequests("later", status=429)], ids=["no answer", "too many"])
+async def test_an_api_server_that_is_not_well_is_not_asked_for_an_event_as_well(error: ApiError) -> None:
+    sent = Answers(PUT=error)
+
+    with pytest.raises(type(error)):
+        await actor(sent, known()).say(job(), SAYS)
+
+    assert [request.method for request in sent.requests] == ["PUT"]
+
+
+async def test_an_error_names_what_was_tried() -> None:
+    error = ServerError("no", status=500)
+    with pytest.raises(ServerError):
+        await act(Answers(POST=error), CreatePod(1))
+
+    assert said(error) == "making its Pod, no."
 
 
 async def test_a_job_that_is_gone_when_its_status_is_written_is_forgotten() -> None:

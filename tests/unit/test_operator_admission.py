@@ -17,7 +17,7 @@ from agentjob_operator.pod import PodView
 from agentjob_operator.settings import LimitsSettings
 from agentjob_operator.slots import Queue
 from agentjob_operator.store import Store
-from agentjob_operator.work import WorkQueue
+from agentjob_operator.work import Lane, WorkQueue
 from agentjob_operator.world import CreatePod, Decision, StopPod
 from worlds import RUNNING, at, job, pod, refusal, running, terminated, told
 
@@ -33,7 +33,7 @@ class Cluster:
         self.version = 100
         self.gone: Counter[str] = Counter()
         """Jobs and Pods of a name that were there before."""
-        self.store, self.work = Store(), WorkQueue()
+        self.store, self.work = Store(), WorkQueue(16)
         queue = Queue(LimitsSettings(running=slots))
         self.admission = Admission(store=self.store, queue=queue, work=self.work, clock=lambda: at(self.now))
         if is_open:
@@ -241,6 +241,23 @@ def test_who_was_refused_gives_its_slot_to_others_for_half_a_minute() -> None:
     found.now = 32
 
     assert found.admitted("a", "b") == ["a", "b"]
+
+
+FAILS = [Unreachable("no answer"), ServerError("no", status=500)]
+
+
+@pytest.mark.parametrize("error", FAILS, ids=["without an answer", "with an error"])
+def test_after_a_start_that_fails_others_of_that_namespace_start_in_the_lane_of_what_fails(error: Exception) -> None:
+    found = full(slots=3)
+    lanes = [found.admission.lane(Key("ns", name)) for name in "abc"]
+    with pytest.raises(type(error)):
+        found.act("a", error)
+
+    assert lanes == [Lane.START] * 3
+    assert [found.admission.lane(Key("ns", name)) for name in "bc"] == [Lane.AGAIN] * 2
+    assert found.admission.lane(Key("ns", "z")) == Lane.OTHER
+    found.act("b")
+    assert found.admission.lane(Key("ns", "c")) == Lane.START
 
 
 def test_a_status_that_was_refused_leaves_the_slot_where_it_is() -> None:

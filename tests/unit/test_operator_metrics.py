@@ -11,10 +11,13 @@ from prometheus_client import generate_latest
 from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
 from agentjob_api.reasons import Reason
+from agentjob_kube.errors import ServerError
 from agentjob_operator.decide import decide
-from agentjob_operator.metrics import Metrics, QueueByNamespace
+from agentjob_operator.failing import STUCK_AFTER, after
+from agentjob_operator.metrics import FailuresByNamespace, Metrics, QueueByNamespace, StoreAge
 from agentjob_operator.settings import LimitsSettings
 from agentjob_operator.slots import Queue, Turn
+from agentjob_operator.work import Lane
 from agentjob_operator.world import World
 from agentjob_program.logs import JsonFormatter
 from worlds import RUNNING, at, job, pod, running, terminated, told, world
@@ -122,6 +125,47 @@ def test_the_queue_is_told_of_by_namespace_with_the_limits() -> None:
 
 def test_an_operator_that_does_not_act_says_nothing_of_the_queue() -> None:
     assert slots(acts=False) == {}
+
+
+def failures(*, acts: bool) -> dict[str, float]:
+    """The samples about jobs that fail: in one namespace a stuck one and another one, in the other none."""
+    away = ServerError("away", status=500)
+    one = after(None, job(), away, at(0))
+    found = {Key("ns", "a"): one, Key("ns", "b"): after(one, job(), away, at(0) + STUCK_AFTER)}
+    metrics = Metrics(dict[Key, AgentJob], lambda: 0, lambda: acts)
+    metrics.registry.register(FailuresByNamespace(found, ["ns", "other"], lambda: acts))
+    return {name: value for name, value in samples(metrics).items() if "_jobs{" in name}
+
+
+def test_jobs_that_fail_are_counted_by_namespace_and_those_that_are_stuck() -> None:
+    assert failures(acts=True) == {
+        'agentjob_failing_jobs{namespace="ns"}': 2,
+        'agentjob_failing_jobs{namespace="other"}': 0,
+        'agentjob_stuck_jobs{namespace="ns"}': 1,
+        'agentjob_stuck_jobs{namespace="other"}': 0,
+    }
+
+
+def test_an_operator_that_does_not_act_says_nothing_of_failures() -> None:
+    assert failures(acts=False) == {}
+
+
+def test_the_age_of_what_is_known_is_told_by_kind_whether_it_acts_or_not() -> None:
+    metrics = Metrics(dict[Key, AgentJob], lambda: 0, lambda: False)
+    metrics.registry.register(StoreAge(lambda: {"pods": 7.0, "agentjobs": 200.0}))
+
+    found = samples(metrics)
+    assert found['agentjob_store_age_seconds{kind="pods"}'] == 7.0
+    assert found['agentjob_store_age_seconds{kind="agentjobs"}'] == 200.0
+
+
+def test_the_wait_of_a_key_is_counted_by_its_lane() -> None:
+    metrics = Metrics(dict[Key, AgentJob], lambda: 0, lambda: True)
+    metrics.waited(Lane.AGAIN, 30.0)
+
+    found = samples(metrics)
+    assert found['agentjob_queue_seconds_sum{lane="again"}'] == 30.0
+    assert 'agentjob_queue_seconds_count{lane="start"}' not in found
 
 
 @pytest.mark.parametrize(("acts", "value"), [(True, 1.0), (False, 0.0)], ids=["it acts", "it waits"])

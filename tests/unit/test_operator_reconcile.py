@@ -2,13 +2,17 @@
 
 import asyncio
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
+from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
+from agentjob_api.phases import Phase
+from agentjob_api.status import Condition, ConditionType
 from agentjob_kube.errors import ApiError, ServerError, TooManyRequests
 from agentjob_operator.admission import Admission
+from agentjob_operator.failing import STUCK_AFTER
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.reconcile import RETRY, Reconciler
 from agentjob_operator.settings import LimitsSettings
@@ -40,32 +44,59 @@ class Acts:
         self._store = store
         self.errors = errors
         self.on: list[Key] = []
+        self.seconds = 0.0
+        """By how many the clock goes on with each act."""
+        self.now = at(0)
 
     async def __call__(self, world: World, decision: Decision) -> None:
-        assert decision.actions
+        if decision.status is not None:
+            assert world.job is not None
+            meta = world.job.metadata
+            newer = meta.model_copy(update={"resource_version": str(int(meta.resource_version) + 1)})
+            self._store.put_job(world.job.model_copy(update={"metadata": newer, "status": decision.status}))
+        if not decision.actions:
+            return
         self.on.append(world.key)
+        self.now += timedelta(seconds=self.seconds)
         if world.key == KEY and self.errors:
             raise self.errors.pop(0)
         self._store.jobs.pop(world.key, None)
 
 
-def loop(*errors: Exception) -> tuple[Reconciler, NoAlarms, Acts]:
-    """A loop over two new jobs, acts on the first of which fail."""
+class Says:
+    """Takes down what jobs are to say of themselves, unless it fails with one of these."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[Key, ConditionType]] = []
+        self.errors: list[Exception | bool] = []
+
+    async def __call__(self, job: AgentJob, condition: Condition) -> bool:
+        self.said.append((job.key, condition.type))
+        match self.errors.pop(0) if self.errors else True:
+            case bool(done):
+                return done
+            case error:
+                raise error
+
+
+def loop(*errors: Exception, limit: int | None = None) -> tuple[Reconciler, NoAlarms, Acts]:
+    """A loop over two new jobs, acts on the first of which fail. So many jobs may run."""
     store, alarms = Store(), NoAlarms()
     for name in ("fix", "other"):
         store.put_job(job(meta={"name": name}))
     metrics = Metrics(lambda: store.jobs, lambda: 0, lambda: True)
     acts = Acts(store, list(errors))
-    queue = WorkQueue()
+    queue = WorkQueue(4)
     found = Reconciler(
         store=store,
         queue=queue,
         alarms=alarms,
-        admission=Admission(store=store, queue=Queue(LimitsSettings()), work=queue, clock=lambda: at(0)),
+        admission=Admission(store=store, queue=Queue(LimitsSettings(running=limit)), work=queue, clock=lambda: at(0)),
         act=acts,
+        say=Says(),
         metrics=metrics,
         keeping=KEEPING,
-        clock=lambda: at(0),
+        clock=lambda: acts.now,
     )
     found.admission.open()
     return found, alarms, acts
@@ -118,7 +149,7 @@ async def test_the_api_server_is_given_the_time_it_asks_for() -> None:
 
     await run(reconciler, KEY)
 
-    assert waits(alarms) == [30.0]
+    assert 30.0 <= waits(alarms)[0] <= 36.0
 
 
 @pytest.mark.parametrize("error", [AWAY, ApiError("anything"), KeyError("a defect")])
@@ -128,3 +159,72 @@ async def test_the_other_jobs_are_not_held_up(error: Exception) -> None:
     await run(reconciler, KEY, OTHER)
 
     assert acts.on == [KEY, OTHER]
+
+
+def says(reconciler: Reconciler) -> Says:
+    found = reconciler.say
+    assert isinstance(found, Says)
+    return found
+
+
+SAID = [(KEY, ConditionType.RECONCILE_FAILURE)]
+MINUTES = STUCK_AFTER.total_seconds() / 3
+"""Between two looks: the fourth one that fails finds that it has been so for long."""
+
+
+@pytest.mark.parametrize("error", [AWAY, ValueError("a defect")], ids=["the API server", "a defect"])
+@pytest.mark.parametrize(
+    ("failures", "answers", "times"),
+    [
+        pytest.param(3, [], 0, id="is not said before it is so for long"),
+        pytest.param(4, [], 1, id="is said then"),
+        pytest.param(9, [], 1, id="is said once"),
+        pytest.param(6, [AWAY, False], 3, id="is said again until it is heard"),
+        pytest.param(6, [KeyError("a defect in saying it")], 2, id="is said again when that was a defect"),
+    ],
+)
+async def test_that_a_job_is_stuck(
+    error: Exception, failures: int, answers: list[Exception | bool], times: int
+) -> None:
+    reconciler, _, acts = loop(*[error] * failures)
+    acts.seconds, says(reconciler).errors = MINUTES, [*answers]
+
+    await run(reconciler, *[KEY] * failures)
+
+    assert says(reconciler).said == SAID * times
+
+
+async def test_a_job_on_which_deciding_fails_says_so_too() -> None:
+    reconciler, _, acts = loop()
+    store = reconciler.store
+    forever = {"phase": "Succeeded", "completionTime": "9999-12-31T23:59:59Z"}
+    store.put_job(job(forever, meta={"resourceVersion": "200"}))
+    for _ in range(4):
+        await run(reconciler, KEY)
+        acts.now += timedelta(seconds=MINUTES)
+
+    assert (acts.on, says(reconciler).said) == ([], SAID)
+
+
+async def test_a_job_that_is_gone_is_forgotten() -> None:
+    reconciler, _, acts = loop(*[AWAY] * 5)
+    acts.seconds = MINUTES
+    await run(reconciler, *[KEY] * 5)
+    assert reconciler.failures.keys() == {KEY}
+
+    reconciler.store.drop_job(KEY, reconciler.store.jobs[KEY].metadata.uid)
+    await run(reconciler, KEY)
+
+    assert (reconciler.failures, says(reconciler).said) == ({}, SAID)
+
+
+async def test_waiting_for_room_is_neither_a_failure_nor_the_end_of_one() -> None:
+    reconciler, _, acts = loop(*[AWAY] * 4, limit=1)
+    acts.seconds = MINUTES
+    await run(reconciler, KEY)
+    reconciler.admission.queue.works(OTHER)  # it has got the slot
+    acts.now += STUCK_AFTER
+    await run(reconciler, KEY, KEY)
+
+    assert (reconciler.store.jobs[KEY].status.phase, acts.on) == (Phase.QUEUED, [KEY])
+    assert (reconciler.failures[KEY].times, says(reconciler).said) == (1, [])

@@ -13,7 +13,7 @@ import tables
 from agentjob_api import names, notices, phases, reasons, spec, status
 from agentjob_api.phases import ALLOWED, Phase
 from agentjob_operator import manifests, metrics
-from agentjob_operator.metrics import Metrics, QueueByNamespace
+from agentjob_operator.metrics import FailuresByNamespace, Metrics, QueueByNamespace, StoreAge
 from agentjob_operator.settings import LimitsSettings, RunnerSettings
 from agentjob_operator.slots import Queue
 from agentjob_program import health
@@ -77,6 +77,8 @@ def test_the_diagram_shows_exactly_the_allowed_ways_between_phases() -> None:
 def test_each_metric_of_the_operator_is_listed() -> None:
     found = Metrics(dict, lambda: 0.0, lambda: True)
     found.registry.register(QueueByNamespace(Queue(LimitsSettings()), (), lambda: True, lambda: T0))
+    found.registry.register(FailuresByNamespace({}, (), lambda: True))
+    found.registry.register(StoreAge(dict))
     families = found.registry.collect()
     registered = {family.name for family in families if family.name.startswith("agentjob_")}
     assert {measure.name.removesuffix("_total") for measure in measures(metrics)} == registered

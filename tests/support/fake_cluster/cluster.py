@@ -43,6 +43,10 @@ class FakeCluster:
         """Lets a request to come go wrong."""
         self._call(lambda: self._server.faults.append(fault))
 
+    def mend(self) -> None:
+        """Lets nothing go wrong any more that is not on its way."""
+        self._call(self._server.faults.clear)
+
     def has_failed(self) -> bool:
         """Whether everything that was to go wrong has."""
         return self._call(lambda: all(fault.has_happened for fault in self._server.faults))

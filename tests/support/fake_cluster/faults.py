@@ -10,6 +10,8 @@ from fake_cluster.refusals import Refusal
 class Fault:
     """Happens to one request with this verb on this resource ("agentjobs/status"), after `skip` others.
 
+    Or to all of them, until it is mended: `forever`. Or only to those about an object whose name begins so: `name`.
+
     - refuse: answered with `refusal`, nothing is done.
     - cut: done, but the connection breaks before the answer.
     - hold: done, but the answer never comes.
@@ -21,11 +23,15 @@ class Fault:
     how: Literal["refuse", "cut", "hold", "swallow"] = "refuse"
     refusal: Refusal = field(default_factory=lambda: Refusal(500, "InternalError", "a fault of the test's"))
     skip: int = 0
+    name: str = ""
+    forever: bool = False
     has_happened: bool = False
 
-    def takes(self, verb: str, resource: str) -> bool:
+    def takes(self, verb: str, resource: str, name: str) -> bool:
         """Whether it happens to this request."""
-        if self.has_happened or (verb, resource) != (self.verb, self.resource):
+        if (self.has_happened and not self.forever) or (verb, resource) != (self.verb, self.resource):
+            return False
+        if not name.startswith(self.name):
             return False
         self.skip -= 1
         self.has_happened = self.skip < 0

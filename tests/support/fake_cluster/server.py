@@ -85,7 +85,8 @@ class Server:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Any request for an object: answered, counted, and made to go wrong when a test wants it."""
         aim = target(request)
-        fault = next((fault for fault in self.faults if fault.takes(aim.verb, aim.resource)), None)
+        name = aim.name or await _name(request)
+        fault = next((fault for fault in self.faults if fault.takes(aim.verb, aim.resource, name)), None)
         try:
             if fault is not None and fault.how == "refuse":
                 raise fault.refusal
@@ -180,6 +181,12 @@ class Server:
         options = await _body(request) if request.can_read_body else {}
         lingering = self.etcd.delete(aim.kind, aim.namespace, aim.name, options)
         return web.json_response(lingering or {"kind": "Status", "apiVersion": "v1", "status": "Success"})
+
+
+async def _name(request: web.Request) -> str:
+    """Of the object that is to be created; "" for anything else."""
+    found = (await _body(request)).get("metadata", {}) if request.method == "POST" else {}
+    return str(found.get("name", ""))
 
 
 async def _body(request: web.Request) -> Object:
