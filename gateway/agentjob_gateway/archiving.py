@@ -73,8 +73,9 @@ def seconds_of(source: Lines, archive: Archive | None, pace: Pace, counts: Archi
     """What makes the second writers of jobs. Each is twice as patient as the first is."""
     if archive is None:
         return None
-    patient = pace._replace(part_seconds=2 * pace.part_seconds)
-    return lambda job: Record(source, Second(archive, patient.part_seconds), job, counts, patient)
+    seconds = 2 * pace.part_seconds
+    patient = pace._replace(part_seconds=seconds, last_seconds=pace.last_seconds + seconds)
+    return lambda job: Record(source, Second(archive, seconds), job, counts, patient)
 
 
 def now() -> datetime:
