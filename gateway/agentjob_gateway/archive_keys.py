@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import orjson
 import zstandard
 
-from agentjob_api.lines import Line, envelope
+from agentjob_api.lines import Line, envelope, parse
 from agentjob_gateway.reading import Gap
 
 PART_BYTES: Final = 256 * 1024
@@ -141,6 +141,10 @@ class Part:
         self.span = Span(self.span.first, line.seq)
         self.size += len(self._texts[-1])
         return True
+
+    def lines(self) -> list[Line]:
+        """Its lines."""
+        return [line for line in map(parse, self._texts) if line is not None]
 
     def packed(self) -> bytes:
         """Its lines as one zstd frame."""

@@ -14,11 +14,11 @@ from agentjob_gateway.hub import Hub
 from agentjob_gateway.keeper import MOST, Keeper
 from agentjob_gateway.metrics import Metrics
 from agentjob_gateway.peers import Peers
-from agentjob_gateway.record import PACE, ArchiveCounts, Lines, Pace, Record
+from agentjob_gateway.record import PACE, ArchiveCounts, Pace
 from agentjob_gateway.retention import Retention
-from agentjob_gateway.second import Second
+from agentjob_gateway.second import Seconds
 from agentjob_gateway.settings import Settings
-from agentjob_gateway.standby import Begin, Standby
+from agentjob_gateway.standby import Standby
 from agentjob_kube.client import Client
 
 Part = Coroutine[Any, Any, None]
@@ -53,7 +53,7 @@ def parts(place: Place, archive: Archive | None) -> list[Part]:
         cache=cache,
         peers=peers,
         archive=archive,
-        standby=Standby(place.hub, MOST, seconds_of(place.hub, archive, pace, counts)),
+        standby=Standby(place.hub, MOST, Seconds(place.hub, archive, pace, counts).begin if archive else None),
         source=Audited(place.hub, Audit()),
         client=place.client,
         clock=now,
@@ -67,15 +67,6 @@ def parts(place: Place, archive: Archive | None) -> list[Part]:
     if settings.peers is not None:
         found.append(peers.run(place.client, Key(settings.peers.namespace, settings.peers.service)))
     return found
-
-
-def seconds_of(source: Lines, archive: Archive | None, pace: Pace, counts: ArchiveCounts) -> Begin | None:
-    """What makes the second writers of jobs. Each is twice as patient as the first is."""
-    if archive is None:
-        return None
-    seconds = 2 * pace.part_seconds
-    patient = pace._replace(part_seconds=seconds, last_seconds=pace.last_seconds + seconds)
-    return lambda job: Record(source, Second(archive, seconds), job, counts, patient)
 
 
 def now() -> datetime:

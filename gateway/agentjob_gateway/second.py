@@ -4,24 +4,30 @@ So lines are written whatever becomes of the first, and while one that has just 
 find out by what is in the store alone: neither asks the other, and either may be killed at any moment.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+from agentjob_api.lines import Line
 from agentjob_gateway.archive import Archive
 from agentjob_gateway.archive_keys import Kept, Part, Spans
+from agentjob_gateway.audit import Audit
+from agentjob_gateway.cache import key_of
 from agentjob_gateway.reading import Gap
+from agentjob_gateway.record import ArchiveCounts, Lines, Pace, Record
+
+Object = dict[str, Any]
 
 
 class Second:
     """Of one job. What is lost, and when an attempt is over, is for the first to say: it may know more."""
 
-    def __init__(
-        self, archive: Archive, seconds: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
-        """`seconds`: how long the first may take to write a part."""
+    def __init__(self, archive: Archive, heard: Callable[[Line], None], pace: Pace) -> None:
+        """`heard` is told of each line before it is written. A part is waited for as long as the pace says."""
         self._archive = archive
-        self._seconds = seconds
-        self._sleep = sleep
+        self._heard = heard
+        self._pace = pace
         self._is_alone = False
         """Whether the first has not written what it was waited for: it is not waited for again until it writes."""
 
@@ -36,11 +42,13 @@ class Second:
     async def write(self, namespace: str, uid: str, part: Part) -> int:
         """Keeps a part unless it is there in time; the bytes that were written."""
         if not self._is_alone and not await self._is_there(namespace, uid, part):
-            await self._sleep(self._seconds)
+            await self._pace.sleep(self._pace.part_seconds)
         if await self._is_there(namespace, uid, part):
             self._is_alone = False
             return 0
         self._is_alone = True
+        for line in part.lines():
+            self._heard(line)
         return await self._archive.write(namespace, uid, part)
 
     async def note_gaps(self, namespace: str, uid: str, attempt: int, gaps: Sequence[Gap]) -> None:
@@ -52,3 +60,42 @@ class Second:
     async def _is_there(self, namespace: str, uid: str, part: Part) -> bool:
         found = (await self.kept(namespace, uid)).get(part.attempt, Kept())
         return found.is_sealed or Spans(found.parts).covers(part.span)
+
+
+@dataclass
+class Writing:
+    """The second writer of one job at work. The audit tells of the lines that it writes, and of no others."""
+
+    record: Record
+    audit: Audit
+    uid: str
+
+    async def run(self) -> None:
+        """Works until the job has ended, or it was handed over; raises Unavailable."""
+        try:
+            await self.record.run()
+        finally:
+            self.audit.ended(self.uid)
+
+    def hand_over(self) -> None:
+        """Ends it once what was read is written."""
+        self.record.hand_over()
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Begins second writers."""
+
+    source: Lines
+    archive: Archive
+    pace: Pace
+    """Of the first ones."""
+    counts: ArchiveCounts
+
+    def begin(self, job: Object) -> Writing:
+        """One for a job. It is twice as patient as the first, and waits for the first as long again."""
+        seconds = 2 * self.pace.part_seconds
+        pace = self.pace._replace(part_seconds=seconds, last_seconds=self.pace.last_seconds + seconds)
+        key, uid, audit = key_of(job), job["metadata"]["uid"], Audit()
+        shelf = Second(self.archive, partial(audit.line, key.namespace, key.name, uid), pace)
+        return Writing(Record(self.source, shelf, job, self.counts, pace), audit, uid)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,7 +78,7 @@ def settings(tmp_path: Path, *, archives: bool) -> Object:
 
 def files(tmp_path: Path) -> list[Path]:
     """What is in the archive."""
-    return [path for path in tmp_path.glob("archive/**/*") if path.is_file()]
+    return [Path(at) / name for at, _, names in os.walk(tmp_path / "archive") for name in names]
 
 
 async def replicas(place: Served) -> dict[str, Door]:
@@ -93,6 +94,21 @@ async def test_a_job_made_by_hand_that_nobody_watches_is_audited(
 ) -> None:
     await place.door(**settings(tmp_path, archives=archives)).start()
     await begin(place)
+    place.agents.print(use(1) + answered(2) + use(3, "Edit"), name="by-hand")
+    assert await until_told(book, 1) == [("by-hand", "Bash", 1, "ok")]
+    await place.agents.finish(4, name="by-hand")
+    assert await until_told(book, 2) == [("by-hand", "Bash", 1, "ok"), ("by-hand", "Edit", 3, "unanswered")]
+
+
+async def test_what_the_one_that_stands_by_writes_is_told_by_it(
+    place: Served, book: io.StringIO, tmp_path: Path
+) -> None:
+    await begin(place)
+    first = owner((await place.job("by-hand"))["metadata"]["uid"], NAMES)
+    body = endpoint_slice("gateway-1", HOME["service"], *NAMES)
+    await place.client.create(ENDPOINT_SLICES, HOME["namespace"], body)
+    [second] = [name for name in NAMES if name != first]
+    await place.door(peers=HOME, podName=second, **settings(tmp_path, archives=True)).start()
     place.agents.print(use(1) + answered(2) + use(3, "Edit"), name="by-hand")
     assert await until_told(book, 1) == [("by-hand", "Bash", 1, "ok")]
     await place.agents.finish(4, name="by-hand")

@@ -12,13 +12,13 @@ import obstore.store
 from agentjob_api.lines import envelope
 from agentjob_api.names import Key
 from agentjob_gateway.archive import Archive
-from agentjob_gateway.archiving import seconds_of
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.hub import Hub
 from agentjob_gateway.keeper import Keeper
 from agentjob_gateway.peers import Peers
 from agentjob_gateway.record import ArchiveCounts, Pace
 from agentjob_gateway.retention import Retention, Times
+from agentjob_gateway.second import Seconds
 from agentjob_gateway.share import owner
 from agentjob_gateway.standby import Standby
 from agentjob_kube.backoff import Backoff
@@ -54,7 +54,7 @@ class Keeping:
             cache=self.cache,
             peers=self.peers,
             archive=place.archive,
-            standby=Standby(self.hub, most, seconds_of(self.hub, place.archive, QUICK, counts)),
+            standby=Standby(self.hub, most, Seconds(self.hub, place.archive, QUICK, counts).begin),
             source=self.hub,
             client=client,
             clock=place.now,

@@ -43,7 +43,9 @@ class Place:
     def __init__(self) -> None:
         self.store = Unreliable(obstore.store.MemoryStore())
         self.archive = Archive(self.store)
-        self.second = Second(self.archive, 7.0, self._wait)
+        self.heard: list[int] = []
+        pace = Pace(part_seconds=7.0, sleep=self._wait)
+        self.second = Second(self.archive, lambda line: self.heard.append(line.seq), pace)
         self.waits: list[float] = []
         self.meanwhile: Callable[[], Coroutine[Any, Any, object]] | None = None
 
@@ -84,6 +86,7 @@ async def test_a_part_is_written_unless_the_first_has_written_it_in_time(
     assert await place.write(2, 8) is writes
     assert place.waits == [7.0] * waits
     assert (Span(2, 8) in await place.spans()) is writes
+    assert place.heard == (list(range(2, 9)) if writes else [])
 
 
 async def test_who_does_not_write_is_not_waited_for_again_until_they_do() -> None:
@@ -125,7 +128,8 @@ def test_whenever_the_first_is_killed_the_second_has_written_every_line(kill: in
         script = Script(*holes)
         script.is_over = False
         first = asyncio.create_task(Record(script, archive, agent_job(), ArchiveCounts(), QUICK).run())
-        shelf = Second(archive, QUICK.part_seconds)
+        heard: list[Line] = []
+        shelf = Second(archive, heard.append, QUICK)
         second = asyncio.create_task(Record(Script(*lines), shelf, agent_job(), ArchiveCounts(), QUICK).run())
         for _ in range(kill):
             await asyncio.sleep(0)
