@@ -105,7 +105,7 @@ class Actor:
             case DeleteOrphan():
                 await self._delete_orphan(world.key, action.pod)
             case ReadOutcome():
-                self.store.read[action.pod.uid] = await self._read_outcome(action.pod)
+                self.store.note_read(action.pod, await self._read_outcome(action.pod))
             case DeleteJob():
                 await self._delete_job(_job(world))
             case RecordEvent():
@@ -186,7 +186,8 @@ class Actor:
     def _refused(self, job: AgentJob, message: str, *, for_good: bool) -> None:
         log.warning("Pod refused: %s", message, extra=_about(job))
         now = self.clock().replace(microsecond=0)
-        self.store.refusals[job.key] = Refusal(job=job.metadata.uid, for_good=for_good, message=message, at=now)
+        found = Refusal(job=job.metadata.uid, for_good=for_good, message=message, at=now)
+        self.store.note_refusal(job.key, found)
 
     async def _stop_pod(self, pod: PodView) -> None:
         """Ends a Pod's time instead of deleting it.

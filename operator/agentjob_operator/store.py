@@ -76,6 +76,16 @@ class Store:
         job, found = self.jobs.get(key), self.refusals.get(key)
         return found if found is not None and job is not None and found.job == job.metadata.uid else None
 
+    def note_refusal(self, key: Key, refusal: Refusal) -> None:
+        """Notes what the API server said to a job's Pod, unless the job is gone meanwhile."""
+        if (job := self.jobs.get(key)) is not None and job.metadata.uid == refusal.job:
+            self.refusals[key] = refusal
+
+    def note_read(self, pod: PodView, outcome: Outcome | None) -> None:
+        """Notes the outcome in a Pod's log, unless the Pod is gone meanwhile."""
+        if pod.uid in self._pods.get(Key(pod.namespace, pod.job), {}):
+            self.read[pod.uid] = outcome
+
     def pods(self, key: Key) -> tuple[PodView, ...]:
         """The Pods that AgentJobs of this name control."""
         return tuple(self._pods.get(key, {}).values())

@@ -149,6 +149,19 @@ def test_a_refusal_is_observed(uid: str, seen: bool) -> None:
     assert (observe(store, KEY, KEEPING, ROOM, T0).refusal is not None) == seen
 
 
+@pytest.mark.parametrize("uid", [None, "another"], ids=["gone meanwhile", "another one by now"])
+def test_what_comes_of_a_job_or_pod_too_late_is_not_kept(uid: str | None) -> None:
+    store = Store()
+    if uid is not None:
+        store.put_job(version(5, uid=uid))
+        store.put_pod(pod(uid=uid))
+
+    store.note_refusal(KEY, refusal())
+    store.note_read(pod(), told())
+
+    assert (store.refusals, store.read) == ({}, {})
+
+
 def test_the_world_is_seen_in_whole_seconds_and_with_what_was_read() -> None:
     store = Store()
     store.put_pod(pod())
