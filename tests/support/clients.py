@@ -56,10 +56,10 @@ def cluster_namespace(prefix: str) -> Iterator[str]:
     kubectl("delete", "namespace", name, "--wait=false").expect_success()
 
 
-def render(values: Mapping[str, Any], *arguments: str) -> Answer:
-    """What Helm makes of the chart with these values, as `release` in the namespace `system`; no cluster is asked."""
+def render(values: Mapping[str, Any], *arguments: str, release: str = "release", namespace: str = "system") -> Answer:
+    """What Helm makes of the chart with these values, as this release in this namespace; no cluster is asked."""
     return _run(
-        "helm", "template", "release", str(CHART), "--namespace", "system", "--kube-version", KUBE_VERSION,
+        "helm", "template", release, str(CHART), "--namespace", namespace, "--kube-version", KUBE_VERSION,
         "--values", "-", *arguments, stdin=values,
     )  # fmt: skip
 
