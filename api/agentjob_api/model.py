@@ -28,7 +28,8 @@ class Resource(BaseModel):
     """A part of the resource.
 
     Unknown fields are ignored here, because the API server has already refused or pruned them, and because an older
-    program must be able to read what a newer one wrote.
+    program must be able to read what a newer one wrote. Errors name fields, and not what is in them, which may be a
+    prompt.
     """
 
     model_config = ConfigDict(
@@ -38,6 +39,7 @@ class Resource(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
         use_attribute_docstrings=True,
+        hide_input_in_errors=True,
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()

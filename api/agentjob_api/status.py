@@ -63,6 +63,8 @@ class Trouble(StrEnum):
     """The API server, or an admission webhook behind it, answers with an error."""
     UNREACHABLE = "ApiServerUnreachable"
     """The API server gives no answer to what is asked about this job, or not in time."""
+    UNREADABLE = "JobNotReadable"
+    """The job has something in it that this version of the operator does not know. Said in an Event alone."""
     DEFECT = "OperatorDefect"
     """The operator fails in itself: its log has the traceback."""
 

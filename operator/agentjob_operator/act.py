@@ -8,7 +8,7 @@ from typing import Any, Final, assert_never
 
 from agentjob_api import lines, outcome
 from agentjob_api.handover import HandoverTooLargeError
-from agentjob_api.job import AgentJob
+from agentjob_api.job import AgentJob, Metadata
 from agentjob_api.names import AGENT_CONTAINER, API_VERSION, KIND, Key
 from agentjob_api.outcome import Outcome
 from agentjob_api.status import AgentJobStatus, Condition
@@ -26,7 +26,6 @@ from agentjob_kube.errors import (
 from agentjob_kube.resources import AGENT_JOBS, EVENTS, PODS
 from agentjob_operator import manifests
 from agentjob_operator.failing import TRIED, trying
-from agentjob_operator.jobs import parse
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.pod import STOP_ANNOTATION, PodView, view
 from agentjob_operator.settings import RunnerSettings
@@ -79,12 +78,17 @@ class Actor:
             with trying(TRIED[type(action)]):
                 await self._carry_out(world, action)
 
-    async def say(self, job: AgentJob, condition: Condition) -> bool:
-        """Adds a condition to a job, or records it as an Event where the job does not take it; whether that is done.
+    async def say(self, key: Key, condition: Condition) -> bool:
+        """Adds a condition to a job, or records it as an Event where it does not take it; whether that is done.
 
         Raises:
             ApiError: neither can be done now.
         """
+        event = RecordEvent(condition.type, condition.message)
+        if (unread := self.store.unread.get(key)) is not None:
+            return await self._record_event(unread, event)
+        if (job := self.store.jobs.get(key)) is None:  # only its Pods are left
+            return False
         status = job.status.model_copy(update={"conditions": [*job.status.conditions, condition]})
         try:
             return await self._write_or_refresh(job, status)
@@ -92,7 +96,7 @@ class Actor:
             raise
         except ApiError as error:
             log.warning("Condition not written: %s", error, extra=_about(job) | {"reason": condition.reason})
-        return await self._record_event(job, RecordEvent(condition.type, condition.message))
+        return await self._record_event(job.metadata, event)
 
     async def _carry_out(self, world: World, action: Action) -> None:
         match action:
@@ -109,7 +113,7 @@ class Actor:
             case DeleteJob():
                 await self._delete_job(_job(world))
             case RecordEvent():
-                await self._record_event(_job(world), action)
+                await self._record_event(_job(world).metadata, action)
             case _:
                 assert_never(action)
 
@@ -155,8 +159,7 @@ class Actor:
             if (known := self.store.jobs.get(key)) is not None:
                 self.store.drop_job(key, known.metadata.uid)
             return
-        if (job := parse(key, body)) is not None:
-            self.store.put_job(job)
+        self.store.take_job(key, body)
 
     async def _create_pod(self, job: AgentJob, attempt: int) -> None:
         try:
@@ -243,7 +246,7 @@ class Actor:
         if body is None or body["metadata"]["uid"] != pod.owner:
             await self._delete_pod(pod)
         if body is not None:
-            self.store.put_job(AgentJob.model_validate(body))
+            self.store.take_job(key, body)
 
     async def _read_outcome(self, pod: PodView) -> Outcome | None:
         """The outcome in the last lines of the agent's log; None when the log is gone or does not hold it."""
@@ -255,12 +258,13 @@ class Actor:
         found = (outcome.from_line(line.message) for line in parsed if line is not None)
         return next((each for each in found if each is not None), None)
 
-    async def _record_event(self, job: AgentJob, warning: RecordEvent) -> bool:
+    async def _record_event(self, about: Metadata, warning: RecordEvent) -> bool:
         """Records a warning once, as well as may be; whether it was: mostly the status has said it already."""
         try:
-            await self.client.create(EVENTS, job.metadata.namespace, manifests.event(job, warning, self.clock()))
+            await self.client.create(EVENTS, about.namespace, manifests.event(about, warning, self.clock()))
         except ApiError as error:
-            log.warning("Event not recorded: %s", error, extra=_about(job) | {"reason": warning.reason})
+            of = {"namespace": about.namespace, "job": about.name, "reason": warning.reason}
+            log.warning("Event not recorded: %s", error, extra=of)
             return False
         return True
 

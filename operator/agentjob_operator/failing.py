@@ -14,6 +14,7 @@ from agentjob_api.job import AgentJob
 from agentjob_api.status import MAX_MESSAGE, Condition, ConditionStatus, ConditionType, Trouble
 from agentjob_kube.errors import ApiError, Unreachable
 from agentjob_operator.conditions import find
+from agentjob_operator.jobs import UnreadableError
 from agentjob_operator.world import (
     Action,
     CreatePod,
@@ -42,6 +43,7 @@ TRIED: Final[dict[type[Action], str]] = {
 _WAY_OUT: Final = {
     Trouble.REFUSED: "Mend what the API server names, or bring the chart and its definitions up to date.",
     Trouble.UNREACHABLE: "Find out what takes so long at the API server: an admission webhook, or the network.",
+    Trouble.UNREADABLE: "Bring the operator up to the version of the definition of AgentJob: helm upgrade.",
     Trouble.DEFECT: "Please report it with the traceback in the operator's log and with the job's YAML.",
 }
 
@@ -51,7 +53,7 @@ class Failing:
     """What is known of a job whose looks fail."""
 
     job: str
-    """Its uid; "" where only its Pods are left."""
+    """Its uid; "" where only its Pods are left, or it never could be read."""
     times: int
     """Looks that failed."""
     since: datetime
@@ -114,6 +116,8 @@ def trying(what: str) -> Iterator[None]:
 
 def _trouble(error: Exception) -> Trouble:
     match error:
+        case UnreadableError():
+            return Trouble.UNREADABLE
         case Unreachable():
             return Trouble.UNREACHABLE
         case ApiError():

@@ -9,7 +9,6 @@ import kopf
 
 from agentjob_api import names
 from agentjob_kube.connect import Connection
-from agentjob_operator.jobs import parse
 from agentjob_operator.store import Store
 from agentjob_operator.watch import Watcher
 from agentjob_operator.work import WorkQueue
@@ -66,7 +65,7 @@ def note(event: kopf.RawEvent, store: Store, queue: WorkQueue) -> None:
         return
     if store.knows(key, meta["resourceVersion"]):  # our own write, whose answer was quicker
         return
-    if (job := parse(key, event["object"])) is not None and store.put_job(job):
+    if store.take_job(key, event["object"]):
         queue.add(key)
 
 

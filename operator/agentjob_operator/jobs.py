@@ -7,8 +7,13 @@ from pydantic import ValidationError
 
 from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
+from agentjob_kube.errors import ApiError
 
 log = logging.getLogger(__name__)
+
+
+class UnreadableError(ApiError):
+    """A job is there that this version of the operator cannot read: nothing is to be done about it."""
 
 
 def parse(key: Key, body: Mapping[str, object]) -> AgentJob | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from agentjob_api import names
 from agentjob_api.handover import Handover, secret_headers
-from agentjob_api.job import AgentJob
+from agentjob_api.job import AgentJob, Metadata
 from agentjob_api.runner import EnvVar
 from agentjob_api.spec import AgentSpec
 from agentjob_operator import rules
@@ -233,13 +233,13 @@ _CONTAINER_SECURITY: Object = {
 }
 
 
-def event(job: AgentJob, warning: RecordEvent, now: datetime) -> Object:
+def event(about: Metadata, warning: RecordEvent, now: datetime) -> Object:
     """A warning about a job as an Event, named after the job and the time as all Events are."""
     microseconds = (now - _EPOCH) // timedelta(microseconds=1)
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"name": f"{job.metadata.name}.{microseconds:x}", "namespace": job.metadata.namespace},
+        "metadata": {"name": f"{about.name}.{microseconds:x}", "namespace": about.namespace},
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "type": "Warning",
         "reason": warning.reason,
@@ -250,8 +250,8 @@ def event(job: AgentJob, warning: RecordEvent, now: datetime) -> Object:
         "regarding": {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
-            "namespace": job.metadata.namespace,
-            "name": job.metadata.name,
-            "uid": job.metadata.uid,
+            "namespace": about.namespace,
+            "name": about.name,
+            "uid": about.uid,
         },
     }

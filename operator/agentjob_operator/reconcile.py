@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
 from agentjob_api.status import Condition
 from agentjob_kube.backoff import Backoff
@@ -17,6 +16,7 @@ from agentjob_operator import failing
 from agentjob_operator.admission import Admission
 from agentjob_operator.decide import decide
 from agentjob_operator.failing import Failing
+from agentjob_operator.jobs import UnreadableError
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.observe import observe
 from agentjob_operator.store import Store
@@ -39,7 +39,7 @@ class Reconciler:
     alarms: Alarms
     admission: Admission
     act: Callable[[World, Decision], Awaitable[None]]
-    say: Callable[[AgentJob, Condition], Awaitable[bool]]
+    say: Callable[[Key, Condition], Awaitable[bool]]
     """Adds a condition to a job; whether that is done."""
     metrics: Metrics
     keeping: Keeping
@@ -64,7 +64,13 @@ class Reconciler:
                 self.queue.done(key)
 
     async def look(self, key: Key) -> None:
-        """One look at a job."""
+        """One look at a job.
+
+        Raises:
+            ApiError: nothing could be done about it, for now.
+        """
+        if key in self.store.unread:
+            raise UnreadableError("this version of the operator cannot read the job")
         now = self.clock()
         world = observe(self.store, key, self.keeping, self.admission.look(key, now), now)
         decision = decide(world)
@@ -101,7 +107,7 @@ class Reconciler:
     async def _tell(self, key: Key) -> None:
         """Has a job that is stuck say so, once."""
         found, job = self.failures[key], self.store.jobs.get(key)
-        if job is None or found.told or not found.is_stuck:
+        if found.told or not found.is_stuck:
             return
-        if await self.say(job, failing.condition(found, job.metadata.generation)):
+        if await self.say(key, failing.condition(found, job.metadata.generation if job else 0)):
             self.failures[key] = replace(found, told=True)

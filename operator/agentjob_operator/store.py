@@ -4,13 +4,14 @@ Anything here may be late, nothing may go back: an object never replaces a newer
 not return with an answer that was on its way. resourceVersions are compared as numbers, as Kubernetes lets its clients.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
-from agentjob_api.job import AgentJob
+from agentjob_api.job import AgentJob, Metadata
 from agentjob_api.names import Key
 from agentjob_api.outcome import Outcome
+from agentjob_operator.jobs import parse
 from agentjob_operator.pod import PodView
 from agentjob_operator.world import Refusal
 
@@ -30,6 +31,8 @@ class Store:
     jobs: dict[Key, AgentJob] = field(default_factory=dict)
     changed: Callable[[Key], None] = lambda _: None
     """Called with the key of a job that is not as it was, or whose Pods are not."""
+    unread: dict[Key, Metadata] = field(default_factory=dict)
+    """Jobs that are there and cannot be read, whatever is known of them from before."""
     refusals: dict[Key, Refusal] = field(default_factory=dict)
     read: dict[str, Outcome | None] = field(default_factory=dict)
     """Outcomes from logs, by the Pod's uid."""
@@ -39,8 +42,16 @@ class Store:
 
     def knows(self, key: Key, resource_version: str) -> bool:
         """Whether a job of this version is no news."""
-        known = self.jobs.get(key)
-        return known is not None and known.metadata.resource_version == resource_version
+        known, unread = self.jobs.get(key), self.unread.get(key)
+        versions = [unread.resource_version if unread else None, known.metadata.resource_version if known else None]
+        return resource_version in versions
+
+    def take_job(self, key: Key, body: Mapping[str, Any]) -> bool:
+        """Takes a job as the API server sends it; whether this is news, if only that it cannot be read."""
+        if (job := parse(key, body)) is not None:
+            return self.put_job(job)
+        self.unread[key] = Metadata.model_validate(body["metadata"])
+        return True
 
     def put_job(self, job: AgentJob) -> bool:
         """Whether this is news."""
@@ -48,23 +59,27 @@ class Store:
         if job.metadata.uid in self._gone or (known is not None and version(known) >= version(job)):
             return False
         self.jobs[job.key] = job
+        self.unread.pop(job.key, None)
         self.changed(job.key)
         return True
 
     def drop_job(self, key: Key, uid: str) -> None:
         """Forgets a job that was deleted; not another one that has its name by now."""
         self._bury(uid)
+        if (unread := self.unread.get(key)) is not None and unread.uid == uid:
+            del self.unread[key]
         if (known := self.jobs.get(key)) is not None and known.metadata.uid == uid:
             del self.jobs[key]
             self.refusals.pop(key, None)
             self.changed(key)
 
-    def replace_jobs(self, namespace: str, jobs: Iterable[AgentJob], present: set[Key], at: int) -> set[Key]:
-        """Takes a LIST of all jobs in a namespace; the keys for which it brought news.
-
-        `present` has all of its keys, also of jobs that are known already or could not be read.
-        """
-        changed = {job.key for job in jobs if self.put_job(job)}
+    def drop_absent(self, namespace: str, present: set[Key], at: int) -> set[Key]:
+        """Takes a LIST of all jobs in a namespace, with all of their keys; those of jobs that are gone."""
+        changed = set[Key]()
+        for key, unread in list(self.unread.items()):
+            if key.namespace == namespace and key not in present and int(unread.resource_version) <= at:
+                self.drop_job(key, unread.uid)
+                changed.add(key)
         for key, known in list(self.jobs.items()):
             if key.namespace == namespace and key not in present and version(known) <= at:
                 self.drop_job(key, known.metadata.uid)

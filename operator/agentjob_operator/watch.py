@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agentjob_api import names
-from agentjob_api.job import AgentJob
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client, Object
 from agentjob_kube.errors import ApiError
 from agentjob_kube.listwatch import Changed, ListWatch, Removed, Replaced, Selection
 from agentjob_kube.resources import AGENT_JOBS, PODS
-from agentjob_operator.jobs import parse
 from agentjob_operator.pod import PodView, view
 from agentjob_operator.store import Store
 from agentjob_operator.work import WorkQueue
@@ -141,7 +139,6 @@ class Watcher:
 
     async def _list_jobs(self, namespace: str) -> None:
         began = time.monotonic()
-        jobs: list[AgentJob] = []
         present: set[names.Key] = set()
         version = "0"
         async with aclosing(self.client.pages(AGENT_JOBS, namespace)) as pages:
@@ -149,9 +146,9 @@ class Watcher:
                 listed = {names.Key(namespace, body["metadata"]["name"]): body for body in page.items}
                 present.update(listed)
                 news = (key for key, body in listed.items() if not self._knows(key, body))
-                jobs.extend(job for key in news if (job := parse(key, listed[key])) is not None)
+                self._add({key for key in news if self.store.take_job(key, listed[key])})
                 version = page.version
-        self._add(self.store.replace_jobs(namespace, jobs, present, int(version)))
+        self._add(self.store.drop_absent(namespace, present, int(version)))
         self._jobs_of[namespace] = began
         self._news.set()
         self._note_listed("jobs", namespace)

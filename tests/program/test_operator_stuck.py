@@ -108,6 +108,28 @@ async def test_a_job_on_which_the_operator_itself_fails_says_so(op: Operated, fa
     assert (await op.status())["phase"] == "Succeeded"
 
 
+async def test_a_job_that_a_newer_operator_has_written_is_left_alone_and_told_of_in_an_event(
+    op: Operated, failures: Failures
+) -> None:
+    await op.submit()
+    await op.run_agent()
+    await op.until_status(phase="Running")
+    [body] = await op.items(AGENT_JOBS)
+    novel = {"type": "Novel", "status": "True", "reason": "Novel", "lastTransitionTime": body["status"]["startTime"]}
+    status = {**body["status"], "conditions": [*body["status"]["conditions"], novel]}
+    await op.client.replace_status(AGENT_JOBS, {**body, "status": status})
+    await failures.until(1)
+
+    await op.later(MINUTES)
+    [event] = await until(lambda: op.items(EVENTS))
+
+    assert event["reason"] == STUCK
+    assert "helm upgrade" in event["note"]
+    assert (await op.status())["conditions"][-1] == novel
+    await op.delete()
+    await op.until_no_pod()
+
+
 async def test_a_job_that_takes_no_status_is_told_of_in_an_event_once(op: Operated, failures: Failures) -> None:
     op.cluster.fail(no_pod())
     op.cluster.fail(Fault("update", "agentjobs/status", refusal=WEBHOOK, forever=True))

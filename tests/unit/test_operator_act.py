@@ -212,7 +212,7 @@ async def test_nothing_is_done_after_a_status_that_was_refused() -> None:
     [
         pytest.param(as_sent(job()), id="as it was"),
         pytest.param(as_sent(job(), resourceVersion="90"), id="as it was before"),
-        pytest.param({"metadata": {"name": "fix"}}, id="in a way that cannot be understood"),
+        pytest.param({**as_sent(job()), "spec": {"prompt": 7}}, id="in a way that cannot be understood"),
     ],
 )
 async def test_a_conflict_after_which_the_job_reads_is_tried_again_later_and_not_at_once(read: dict[str, Any]) -> None:
@@ -259,9 +259,27 @@ async def test_a_job_says_what_is_the_matter(
 ) -> None:
     sent = Answers(**answers)
 
-    assert await actor(sent, known()).say(job(), SAYS) == done
+    assert await actor(sent, known()).say(KEY, SAYS) == done
 
     assert [request.method for request in sent.requests] == asked
+
+
+async def test_of_a_job_that_cannot_be_read_an_event_says_it() -> None:
+    sent, store = Answers(), known()
+    store.take_job(KEY, {"metadata": job().metadata.model_dump(), "spec": {"prompt": 7}})
+
+    assert await actor(sent, store).say(KEY, SAYS)
+
+    [event] = [json.loads(request.body or b"") for request in sent.requests]
+    assert (event["kind"], event["regarding"]["uid"]) == ("Event", UID)
+
+
+async def test_nobody_is_told_of_pods_whose_job_is_gone() -> None:
+    sent = Answers()
+
+    assert not await actor(sent, Store()).say(KEY, SAYS)
+
+    assert sent.requests == []
 
 
 @pytest.mark.parametrize("error", [NO_ANSWER, TooManyRequests("later", status=429)], ids=["no answer", "too many"])
@@ -269,7 +287,7 @@ async def test_an_api_server_that_is_not_well_is_not_asked_for_an_event_as_well(
     sent = Answers(PUT=error)
 
     with pytest.raises(type(error)):
-        await actor(sent, known()).say(job(), SAYS)
+        await actor(sent, known()).say(KEY, SAYS)
 
     assert [request.method for request in sent.requests] == ["PUT"]
 

@@ -309,7 +309,7 @@ def test_a_job_that_does_not_fit_into_an_annotation_is_refused_with_the_way_out(
 
 
 def test_a_warning_is_an_event_about_the_job() -> None:
-    event = manifests.event(job(), RecordEvent("ImagePull", "ä" * 2000), at(1.5))
+    event = manifests.event(job().metadata, RecordEvent("ImagePull", "ä" * 2000), at(1.5))
 
     assert event["type"] == "Warning"
     assert event["reason"] == "ImagePull"
@@ -317,4 +317,6 @@ def test_a_warning_is_an_event_about_the_job() -> None:
     assert event["eventTime"] == "2026-11-22T10:00:01.500000Z"
     assert event["regarding"]["uid"] == "job-uid"
     assert event["metadata"]["name"].startswith("fix.")
-    assert event["metadata"]["name"] != manifests.event(job(), RecordEvent("x", ""), at(1.6))["metadata"]["name"]
+    assert (
+        event["metadata"]["name"] != manifests.event(job().metadata, RecordEvent("x", ""), at(1.6))["metadata"]["name"]
+    )

@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
 from agentjob_api.phases import Phase
-from agentjob_api.status import Condition, ConditionType
+from agentjob_api.status import Condition, ConditionType, Trouble
 from agentjob_kube.errors import ApiError, ServerError, TooManyRequests
 from agentjob_operator.admission import Admission
 from agentjob_operator.failing import STUCK_AFTER
@@ -20,7 +19,7 @@ from agentjob_operator.slots import Queue
 from agentjob_operator.store import Store
 from agentjob_operator.work import Alarms, WorkQueue
 from agentjob_operator.world import Decision, World
-from worlds import KEEPING, KEY, at, job
+from worlds import KEEPING, KEY, at, job, pod
 
 AWAY = ServerError("away", status=503)
 OTHER = Key("ns", "other")
@@ -70,8 +69,8 @@ class Says:
         self.said: list[tuple[Key, ConditionType]] = []
         self.errors: list[Exception | bool] = []
 
-    async def __call__(self, job: AgentJob, condition: Condition) -> bool:
-        self.said.append((job.key, condition.type))
+    async def __call__(self, key: Key, condition: Condition) -> bool:
+        self.said.append((key, condition.type))
         match self.errors.pop(0) if self.errors else True:
             case bool(done):
                 return done
@@ -204,6 +203,19 @@ async def test_a_job_on_which_deciding_fails_says_so_too() -> None:
         acts.now += timedelta(seconds=MINUTES)
 
     assert (acts.on, says(reconciler).said) == ([], SAID)
+
+
+async def test_a_job_that_cannot_be_read_is_left_alone_and_told_of() -> None:
+    reconciler, _, acts = loop()
+    reconciler.store.put_pod(pod())
+    body = {"metadata": job(meta={"resourceVersion": "200"}).metadata.model_dump(), "spec": {"prompt": 7}}
+    assert reconciler.store.take_job(KEY, body)
+    for _ in range(4):
+        await run(reconciler, KEY)
+        acts.now += timedelta(seconds=MINUTES)
+
+    assert (acts.on, says(reconciler).said) == ([], SAID)
+    assert reconciler.failures[KEY].trouble is Trouble.UNREADABLE
 
 
 async def test_a_job_that_is_gone_is_forgotten() -> None:

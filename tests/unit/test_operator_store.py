@@ -1,5 +1,8 @@
 """The store: nothing in it goes back, and nothing is forgotten."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from agentjob_api.job import AgentJob
@@ -52,9 +55,9 @@ def test_a_list_brings_what_was_missed() -> None:
     store.put_job(version(5, name="a"))
     store.put_job(version(6, name="b"))
 
-    changed = store.replace_jobs("ns", [version(5, name="a"), version(8, name="c")], {A, C}, 9)
+    news = [store.put_job(each) for each in (version(5, name="a"), version(8, name="c"))]
 
-    assert changed == {B, C}
+    assert (news, store.drop_absent("ns", {A, C}, 9)) == ([False, True], {B})
     assert set(store.jobs) == {A, C}
 
 
@@ -62,7 +65,7 @@ def test_a_list_does_not_take_away_what_is_younger_than_it() -> None:
     store = Store()
     store.put_job(version(11))
 
-    assert store.replace_jobs("ns", [], set(), 9) == set()
+    assert store.drop_absent("ns", set(), 9) == set()
     assert KEY in store.jobs
 
 
@@ -70,14 +73,14 @@ def test_a_list_of_one_namespace_leaves_the_others_alone() -> None:
     store = Store()
     store.put_job(version(5))
 
-    assert store.replace_jobs("elsewhere", [], set(), 9) == set()
+    assert store.drop_absent("elsewhere", set(), 9) == set()
 
 
 def test_a_job_that_is_there_but_cannot_be_read_is_not_taken_for_deleted() -> None:
     store = Store()
     store.put_job(version(5))
 
-    store.replace_jobs("ns", [], {KEY}, 9)
+    store.drop_absent("ns", {KEY}, 9)
 
     assert KEY in store.jobs
 
@@ -147,6 +150,48 @@ def test_a_refusal_is_observed(uid: str, seen: bool) -> None:
     store.refusals[KEY] = refusal()
 
     assert (observe(store, KEY, KEEPING, ROOM, T0).refusal is not None) == seen
+
+
+def strange(number: int, uid: str = UID) -> dict[str, Any]:
+    """A job as the API server sends it, with something that is not known here."""
+    meta = job(meta={"resourceVersion": str(number), "uid": uid}).metadata.model_dump(mode="json")
+    return {"metadata": meta, "spec": {"prompt": "x", "agent": {"permissionMode": "unheard-of"}}}
+
+
+ENDS: list[Any] = [
+    pytest.param(lambda store: store.put_job(version(6)), id="it can be read again"),
+    pytest.param(lambda store: store.drop_job(KEY, UID), id="it is deleted"),
+    pytest.param(lambda store: store.drop_absent("ns", set(), 9), id="a LIST has it no more"),
+]
+
+
+@pytest.mark.parametrize("before", [(), (4,)], ids=["never known", "known from before"])
+@pytest.mark.parametrize("ends", ENDS)
+def test_a_job_that_cannot_be_read_is_known_as_such_until(ends: Callable[[Store], object], before: list[int]) -> None:
+    store = Store()
+    for number in before:
+        store.put_job(version(number))
+
+    assert store.take_job(KEY, strange(5))
+    assert store.knows(KEY, "5")
+    assert set(store.unread) == {KEY}
+    assert store.put_job(version(4)) == (not before)
+    store.take_job(KEY, strange(5))
+
+    ends(store)
+    assert store.unread == {}
+
+
+def test_a_job_that_cannot_be_read_stays_when_something_else_goes() -> None:
+    store = Store()
+    store.take_job(KEY, strange(5))
+
+    store.drop_job(KEY, "another")
+    store.drop_absent("ns", {KEY}, 9)
+    store.drop_absent("elsewhere", set(), 9)
+    store.drop_absent("ns", set(), 4)
+
+    assert set(store.unread) == {KEY}
 
 
 @pytest.mark.parametrize("uid", [None, "another"], ids=["gone meanwhile", "another one by now"])
