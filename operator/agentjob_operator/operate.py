@@ -76,7 +76,7 @@ async def operate(
         )
         metrics.registry.register(FailuresByNamespace(reconciler.failures, settings.namespaces, acting.is_set))
         metrics.registry.register(StoreAge(watcher.ages))
-        async with health.served(metrics.registry, watcher.synced.is_set, settings.port):
+        async with health.served(metrics.registry, watcher.is_ready, settings.port):
             log.info("Started, serving AgentJobs in %s", ", ".join(settings.namespaces))
             # First: what is listed after it was ours need not be listed again.
             await leadership.tries()

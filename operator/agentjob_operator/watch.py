@@ -18,6 +18,9 @@ from agentjob_operator.store import Store
 from agentjob_operator.work import WorkQueue
 
 RELIST: Final = Backoff(first=0.5, most=30.0)
+MAX_AGE: Final = {"agentjobs": 900.0, "pods": 300.0}
+"""Seconds for which what is known is as good as true. Pods are spoken of about once a minute, and jobs are listed every
+five: three of those have failed by then."""
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +55,10 @@ class Watcher:
         listed = (self._jobs_of.get(namespace, self._begun) for namespace in self.namespaces)
         heard = (watch.heard for watch in self._watches.values())
         return {"agentjobs": now - min(listed), "pods": now - min(heard, default=self._begun)}
+
+    def is_ready(self) -> bool:
+        """Whether what is in the cluster is known, and was heard of lately."""
+        return self.synced.is_set() and all(age < MAX_AGE[kind] for kind, age in self.ages().items())
 
     async def pods(self, namespace: str) -> None:
         """Follows the Pods of a namespace for ever."""

@@ -17,7 +17,8 @@ async def served(registry: CollectorRegistry, is_ready: Callable[[], bool], port
     async def readyz(_: web.Request) -> web.Response:
         if is_ready():
             return web.Response(text="ok\n")
-        return web.Response(status=503, text="not ready: what is in the cluster has not been listed yet\n")
+        text = "not ready: what is in the cluster has not been listed yet, or was not heard of for minutes\n"
+        return web.Response(status=503, text=text)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
