@@ -112,7 +112,8 @@ class Settings(ServerSettings):
     pod_name: str = Field(default_factory=lambda: os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}")
     """Who holds the Lease; without it, what POD_NAME in the environment says."""
     workers: Annotated[int, Field(ge=1, le=256)] = 16
-    """Jobs that are reconciled at the same time."""
+    """Jobs that are reconciled at the same time: a quarter at most are such that failed before, and half such that get
+    their Pods."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /metrics, /healthz and /readyz; 0 takes any that is free."""
     resync_seconds: Annotated[float, Field(gt=0)] = 300

@@ -108,6 +108,19 @@ async def test_a_job_on_which_the_operator_itself_fails_says_so(op: Operated, fa
     assert (await op.status())["phase"] == "Succeeded"
 
 
+async def test_a_conflict_that_never_ends_is_tried_ever_later_and_told_of(op: Operated, failures: Failures) -> None:
+    conflict = Refusal(409, "Conflict", "the object has been modified")
+    op.cluster.fail(Fault("update", "agentjobs/status", refusal=conflict, forever=True))
+    await op.submit(suspend=True)
+    await failures.until(4)
+
+    writes = [seen for seen in op.asked() if (seen.verb, seen.resource) == ("update", "agentjobs/status")]
+    assert len(writes) <= len(failures) + 1
+    await op.later(MINUTES)
+    [event] = await until(lambda: op.items(EVENTS))
+    assert "writing its status, the object has been modified" in event["note"]
+
+
 async def test_a_job_that_a_newer_operator_has_written_is_left_alone_and_told_of_in_an_event(
     op: Operated, failures: Failures
 ) -> None:
