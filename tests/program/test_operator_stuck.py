@@ -174,17 +174,22 @@ async def test_a_job_that_is_deleted_while_it_is_stuck_leaves_nothing_behind(op:
     assert await condition(op) is None
 
 
-async def test_another_operator_takes_back_what_the_one_before_has_said(op: Operated, failures: Failures) -> None:
+async def test_another_operator_does_not_say_it_again_and_takes_it_back(op: Operated, failures: Failures) -> None:
     op.cluster.fail(no_pod())
     await op.submit()
     await failures.until(1)
     await op.later(MINUTES)
     await until_stuck(op)
     await op.kill()
-    op.cluster.mend()
 
     op.start()
+    await failures.until(len(failures) + 1)
+    await op.later(MINUTES)
+    await failures.until(len(failures) + 1)
+    assert op.writes() == ["update agentjobs/status"]
 
+    op.cluster.mend()
+    await op.later(60)
     await op.pod()
     await until_free(op)
 
