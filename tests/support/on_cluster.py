@@ -10,7 +10,7 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,9 +18,8 @@ from typing import Any, Final
 
 from agentjob_kube.client import Client, Object
 from agentjob_kube.connect import connect
-from agentjob_kube.errors import ApiError
-from agentjob_kube.listwatch import Changed, ListWatch, Selection
-from agentjob_kube.resources import PODS
+from agentjob_kube.errors import ApiError, NotFound
+from agentjob_kube.resources import AGENT_JOBS, LEASES, PODS
 from agentjob_kube.transport import Request
 from agentjob_kube.wire import HttpTransport
 from deploy.stack import Stack
@@ -31,8 +30,9 @@ from operated import until
 NAMESPACE: Final = "agentjob-chaos"
 RELEASE: Final = "agentjob"
 NODE: Final = "agentjob-chaos"
+LABELS: Final = {"agentjob-chaos": "true"}
 PLACE: Final[Object] = {
-    "nodeSelector": {"agentjob-chaos": "true"},
+    "nodeSelector": LABELS,
     "tolerations": [{"operator": "Exists"}],
 }
 """In spec.runner: the node that is none. It does not say that it is well, and its Pods put up with that."""
@@ -40,6 +40,8 @@ ROLES: Final = ("serviceaccount", "role", "operator-lease")
 """What the chart gives an operator to act with."""
 WITHIN: Final = 150.0
 """Seconds in which whatever is waited for must come about, also after a fault of a minute."""
+KUBELET_SECONDS: Final = 0.3
+"""Between two looks for what is deleted."""
 STOP_SECONDS: Final = 15.0
 PROGRAM: Final = Path(__file__).parent / "shifted_operator.py"
 
@@ -66,15 +68,15 @@ def place(stack: Stack, folder: Path) -> Iterator[Place]:
     stack.delete_namespace(NAMESPACE)  # of a run that was cut off
     stack.ensure_namespace(NAMESPACE)
     room = {"cpu": "1k", "memory": "10Ti", "ephemeral-storage": "1Pi", "pods": "10k"}
-    labels, status = {"agentjob-chaos": "true"}, {"allocatable": room, "capacity": room}
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": labels}, "status": status}
+    status = {"allocatable": room, "capacity": room}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": LABELS}, "status": status}
     try:
         stack.kubectl("apply", "-f", "-", stdin=json.dumps(node))
         grant(stack)
         words = ("create", "token", RELEASE, "-n", NAMESPACE, "--duration", "4h")
         yield Place(stack, stack.kubectl(*words).strip(), folder)
     finally:
-        stack.kubectl("delete", "pods", "-n", NAMESPACE, "--all", "--grace-period=0", "--force", timeout=100)
+        empty(stack)
         stack.delete_namespace(NAMESPACE)
         stack.kubectl("delete", "node", NODE, "--ignore-not-found")
 
@@ -92,6 +94,12 @@ def grant(stack: Stack, *namespaces: str) -> None:
     )
     manifests = stack.program.run("helm", "template", RELEASE, "charts/agentjob", *where, *chosen, timeout=60)
     stack.kubectl("apply", "-f", "-", stdin=manifests)
+
+
+def empty(stack: Stack) -> None:
+    """Takes all jobs, Pods and Leases away, whatever becomes of them otherwise: all of a kind in one request."""
+    for kind in (AGENT_JOBS, PODS, LEASES):
+        stack.kubectl("delete", "--raw", f"{kind.path(NAMESPACE)}?gracePeriodSeconds=0", timeout=150)
 
 
 class OnCluster(Disturbed):
@@ -184,22 +192,22 @@ class OnCluster(Disturbed):
         """Lets the agent end, and its Pod with it."""
         await super().end_agent(message, code, name, phase or ("Failed" if code else "Succeeded"))
 
+    async def is_empty(self) -> bool:
+        """Whether there is no job and no Pod."""
+        return await self.items(AGENT_JOBS) == await self.items(PODS) == []
+
     async def let_go(self, namespace: str) -> None:
         """Takes away what is deleted on the node that is none, as its kubelet would, for ever."""
-        pods = ListWatch(self.client, Selection(PODS, namespace), lambda pod: pod)
-        async with aclosing(pods.deltas()) as deltas:
-            async for delta in deltas:
-                if isinstance(delta, Changed) and _goes(delta.object):
-                    path = PODS.path(namespace, delta.object["metadata"]["name"])
-                    with suppress(ApiError):
-                        await self._transport.send(
-                            Request(method="DELETE", path=path, body=b'{"gracePeriodSeconds":0}')
-                        )
+        while True:
+            with suppress(ApiError):
+                async for page in self.client.pages(PODS, namespace):
+                    for pod in filter(_goes, page.items):
+                        await self._let_go(PODS.path(namespace, pod["metadata"]["name"]))
+            await asyncio.sleep(KUBELET_SECONDS)
 
-    async def emptied(self) -> None:
-        """Takes all jobs and Pods away, without an operator."""
-        for words in (("agentjobs,leases", "--all"), ("pods", "--all", "--grace-period=0", "--force")):
-            await asyncio.to_thread(self.place.stack.kubectl, "delete", "-n", NAMESPACE, *words, timeout=100)
+    async def _let_go(self, path: str) -> None:
+        with suppress(NotFound):
+            await self._transport.send(Request(method="DELETE", path=path, body=b'{"gracePeriodSeconds":0}'))
 
 
 def _goes(pod: Object) -> bool:
@@ -221,7 +229,8 @@ async def on_cluster(place: Place, **settings: Any) -> AsyncIterator[OnCluster]:
     connection = await connect(lambda *_: None, place.kubeconfig)
     async with connection.session() as session, FaultProxy(connection.server, connection.tls) as proxy:
         found = OnCluster(place, HttpTransport(session, connection.server), settings)
-        await found.emptied()
+        await asyncio.to_thread(empty, place.stack)
+        await until(found.is_empty, found.within)
         found.go_through(proxy)
         found.start()
         kubelet = asyncio.create_task(found.let_go(NAMESPACE))
