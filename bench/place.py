@@ -34,12 +34,12 @@ RATE = 20
 """Events a second of a stream that is watched."""
 SIZE = 500
 """Bytes of its lines."""
-_SECURITY: Object = {
+SECURITY: Object = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-_POD_SECURITY: Object = {
+POD_SECURITY: Object = {
     "runAsNonRoot": True,
     "runAsUser": 10001,
     "seccompProfile": {"type": "RuntimeDefault"},
@@ -120,13 +120,13 @@ def script_pod(metadata: Object, image: str, script: str, words: tuple[str, ...]
         "imagePullPolicy": "Never",
         "command": [PYTHON, "-c", (ROOT / "bench" / f"{script}.py").read_text(), *words],
         "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}},
-        "securityContext": _SECURITY,
+        "securityContext": SECURITY,
     }
     spec = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 0,
-        "securityContext": _POD_SECURITY,
+        "securityContext": POD_SECURITY,
         "containers": [container],
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}

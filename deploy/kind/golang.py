@@ -77,6 +77,8 @@ CRICTL = Built(name="crictl", module="tools", package="sigs.k8s.io/cri-tools/cmd
 COREDNS = Built(name="coredns", module="tools", package="./coredns")
 VERSITYGW = Built(name="versitygw", module="versitygw", package="github.com/versity/versitygw/cmd/versitygw")
 """An S3 server over a directory, to test the archive on. Its own module: what it requires is no part of the cluster."""
+KWOK = Built(name="kwok", module="kwok", package="sigs.k8s.io/kwok/cmd/kwok")
+"""A node whose Pods begin and end without a kubelet, to measure controllers on; a module of its own as well."""
 
 
 @dataclass(frozen=True)

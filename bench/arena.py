@@ -1,0 +1,164 @@
+"""Where the operator is measured: the chart, fake nodes, and a client that is nobody special to the API server.
+
+Operator and client have service accounts of their own, as they would anywhere: an administrator's certificate is let
+past the API server's priorities and limits. Everybody talks to the API server at its own address, for what kind
+publishes goes through a process that copies every byte.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from agentjob_api import names
+from agentjob_kube.client import Client
+from agentjob_kube.connect import connect
+from agentjob_kube.wire import HttpTransport
+from bench.fake_nodes import ENDS, fake_nodes
+from bench.place import PYTHON
+from bench.sides import LABEL, OURS, Side, job_controller, watched
+from deploy.kind.errors import CommandFailed
+from deploy.kind.steps import STEPS
+from deploy.stack import ROOT, Stack
+
+NAMESPACE: Final = "agentjob-bench-operator"
+RELEASE: Final = "agentjob-bench-operator"
+DRIVER: Final = "driver"
+OPERATORS: Final = ("-l", f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=operator")
+AT_ONCE: Final = 32
+"""Creates that are under way."""
+SETTLE_SECONDS: Final = 3.0
+"""From the end of one measurement to the beginning of the next: whoever still has something to do, does it."""
+GONE_SECONDS: Final = 300
+
+
+@dataclass(frozen=True)
+class Arena:
+    """All that a measurement needs."""
+
+    stack: Stack
+    client: Client
+    theirs: Side
+
+    async def create(self, side: Side, made_for: str, numbers: range, node: str = ENDS) -> None:
+        """Jobs with these numbers, so many at once."""
+        waiting = iter(numbers)
+
+        async def creates() -> None:
+            for number in waiting:
+                name = f"{made_for}-{number}"
+                await self.client.create(side.kind, NAMESPACE, side.body(name, made_for, node))
+
+        await asyncio.gather(*(creates() for _ in range(AT_ONCE)))
+
+    async def fill(self, side: Side, made_for: str, numbers: range, node: str = ENDS) -> None:
+        """Jobs with these numbers, which have come to where their node lets them: complete, or at work."""
+        async with watched(self.client, side, NAMESPACE, made_for) as seen:
+            await self.create(side, made_for, numbers, node)
+            come = seen.complete if node == ENDS else seen.running
+            await seen.until(lambda: len(come) == len(numbers))
+
+    async def clear(self, side: Side, made_for: str) -> None:
+        """Takes jobs and Pods of one purpose away. Pods first: the garbage collector's pace is 16 a second."""
+        for path in ("/api/v1", f"/apis/{side.kind.group}/{side.kind.version}"):
+            resource = "pods" if path == "/api/v1" else side.kind.plural
+            where = f"{path}/namespaces/{NAMESPACE}/{resource}?labelSelector={LABEL}%3D{made_for}"
+            await asyncio.to_thread(self._clear, where)
+        await asyncio.sleep(SETTLE_SECONDS)
+
+    def _clear(self, where: str) -> None:
+        deadline = time.monotonic() + GONE_SECONDS
+        while json.loads(self.stack.kubectl("get", "--raw", f"{where}&limit=1"))["items"]:
+            try:
+                options = "gracePeriodSeconds=0&propagationPolicy=Background"
+                self.stack.kubectl("delete", "--raw", f"{where}&{options}", timeout=120)
+            except CommandFailed:  # the API server gives itself a minute for each request
+                if time.monotonic() > deadline:
+                    raise
+
+    def stop(self) -> None:
+        """No operator."""
+        self.kubectl("scale", f"deployment/{RELEASE}", "--replicas=0")
+        self.kubectl("wait", "pods", *OPERATORS, "--for=delete", "--timeout=60s", timeout=70)
+
+    def start(self) -> None:
+        """One operator, whose process has begun."""
+        self.kubectl("scale", f"deployment/{RELEASE}", "--replicas=1")
+        created = ("--for=create", "--timeout=60s")
+        self.kubectl("wait", "pods", *OPERATORS, *created, timeout=70)
+        running = ("--for=jsonpath={.status.phase}=Running", "--timeout=60s")
+        self.kubectl("wait", "pods", *OPERATORS, *running, timeout=70)
+
+    def taken(self, what: str = f"deployment/{RELEASE}", *words: str) -> dict[str, float]:
+        """What an operator takes, as bench/probe.py tells it."""
+        source = (ROOT / "bench" / "probe.py").read_text()
+        found: dict[str, float] = json.loads(
+            self.kubectl("exec", what, "--", PYTHON, "-c", source, *words, timeout=150)
+        )
+        return found
+
+    def kubectl(self, *words: str, timeout: float = 90) -> str:
+        """Runs kubectl in the namespace."""
+        return self.stack.kubectl("-n", NAMESPACE, *words, timeout=timeout)
+
+
+@asynccontextmanager
+async def arena(stack: Stack) -> AsyncIterator[Arena]:
+    """The place, with one operator that has run some jobs, while the block runs."""
+    with STEPS.step("chart and fake nodes"):
+        await asyncio.to_thread(_install, stack)
+    try:
+        with TemporaryDirectory() as directory, fake_nodes(stack, kubeconfig(stack, Path(directory, "kwok"))):
+            token = stack.kubectl("create", "token", DRIVER, "-n", NAMESPACE, "--duration=4h").strip()
+            connection = await connect(lambda *_: None, kubeconfig(stack, Path(directory, "driver"), token))
+            async with connection.session() as session:
+                client = Client(HttpTransport(session, connection.server))
+                place = Arena(stack, client, OURS)
+                await place.fill(OURS, "warm", range(20))
+                twin = stack.get("pod", NAMESPACE, names.pod_name("warm-0", 1))
+                await place.clear(OURS, "warm")
+                yield Arena(stack, client, job_controller(twin))
+    finally:
+        await asyncio.to_thread(stack.delete_namespace, NAMESPACE)
+
+
+def _install(stack: Stack) -> None:
+    """One operator, as there is one controller of Jobs, without limits of its own."""
+    stack.delete_namespace(NAMESPACE)  # of a run that was cut off
+    stack.ensure_namespace(NAMESPACE)
+    values = {"gateway": {"enabled": False}, "operator": {"replicas": 1}, "limits": {"running": None}}
+    stack.install(RELEASE, NAMESPACE, values)
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": DRIVER}}
+    verbs = ["create", "list", "watch"]
+    rules = [
+        {"apiGroups": [group], "resources": [resource], "verbs": verbs}
+        for group, resource in ((names.GROUP, names.PLURAL), ("batch", "jobs"), ("", "pods"))
+    ]
+    about = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": DRIVER}}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": DRIVER}
+    subject = {"kind": "ServiceAccount", "name": DRIVER, "namespace": NAMESPACE}
+    stack.apply(
+        NAMESPACE,
+        account,
+        {**about, "kind": "Role", "rules": rules},
+        {**about, "kind": "RoleBinding", "roleRef": role, "subjects": [subject]},
+    )
+
+
+def kubeconfig(stack: Stack, path: Path, token: str = "") -> Path:
+    """Writes a kubeconfig with the API server's own address, for whom a token names, or else for the administrator."""
+    given = json.loads(stack.kubectl("config", "view", "--raw", "--minify", "-o", "json"))
+    slices = ("endpointslices", "-n", "default", "-l", "kubernetes.io/service-name=kubernetes", "-o", "json")
+    (found, *_) = json.loads(stack.kubectl("get", *slices))["items"]
+    address, port = found["endpoints"][0]["addresses"][0], found["ports"][0]["port"]
+    given["clusters"][0]["cluster"]["server"] = f"https://{address}:{port}"
+    if token:
+        given["users"][0]["user"] = {"token": token}
+    path.write_text(json.dumps(given))
+    path.chmod(0o600)
+    return path

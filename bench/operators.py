@@ -1,0 +1,51 @@
+"""The operator beside the controller of batch/v1 Jobs, part by part."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from bench import burst, crowded, upkeep
+from bench.arena import Arena, arena
+from bench.control_plane import DEFAULTS, RAISED, limited
+from bench.figures import Row
+from deploy.kind.steps import STEPS
+from deploy.stack import Stack
+
+Part = Callable[[Arena, int, int], Awaitable[tuple[list[Row], Any]]]
+"""It is given the number of pairs, and of jobs in a burst."""
+
+PARTS: dict[str, Part] = {
+    "defaults": burst.at_defaults,
+    "raised": burst.at_raised,
+    "crowded": crowded.measure,
+    "growth": crowded.growth,
+    "cpu": upkeep.cpu,
+    "memory": upkeep.memory,
+}
+AT_DEFAULTS = {"defaults"}
+"""Parts with the limits that a control plane has by default; for the others they are raised."""
+
+
+def compare(stack: Stack, pairs: int, jobs: int, parts: Sequence[str]) -> tuple[list[Row], dict[str, Any]]:
+    """All rows of the table, and the figures behind them."""
+    return asyncio.run(measure(stack, pairs, jobs, parts))
+
+
+async def measure(stack: Stack, pairs: int, jobs: int, parts: Sequence[str]) -> tuple[list[Row], dict[str, Any]]:
+    """One part after the other."""
+    rows: list[Row] = []
+    load: dict[str, tuple[float, float, float]] = {}
+    details: dict[str, Any] = {"pairs": pairs, "jobs": jobs, "operator": stack.images["operator"], "load before": load}
+    async with arena(stack) as place:
+        for name in sorted(parts, key=list(PARTS).index):
+            load[name] = os.getloadavg()
+            with STEPS.step(f"operator: {name}"):
+                found, details[name] = await _measured(place, name, pairs, jobs)
+            rows += found
+    return rows, details
+
+
+async def _measured(place: Arena, name: str, pairs: int, jobs: int) -> tuple[list[Row], Any]:
+    async with limited(place.stack, DEFAULTS if name in AT_DEFAULTS else RAISED):
+        return await PARTS[name](place, pairs, jobs)
