@@ -7,7 +7,7 @@ account's token anew when it rotates. Requests themselves go through aiohttp ses
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,17 +42,27 @@ class Connection:
     observe: Observer
 
     @asynccontextmanager
-    async def session(self, also: Observer | None = None) -> AsyncIterator[aiohttp.ClientSession]:
-        """A session with TLS and credential, and with an observer of its own, open while the block runs."""
-        observers = (self.observe, also) if also else (self.observe,)
+    async def session(self, *first: aiohttp.ClientMiddlewareType) -> AsyncIterator[aiohttp.ClientSession]:
+        """A session with TLS and credential, open while the block runs. Requests go through `first` first."""
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self.tls or True),
-            middlewares=(_observed(observers), self._authorized),
+            middlewares=(*first, self._observed, self._authorized),
             proxy=self.proxy,
             headers={"User-Agent": "agentjob"},
         ) as session:
             yield session
         await asyncio.sleep(LETTING_GO_SECONDS)
+
+    async def _observed(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        code = "none"
+        try:
+            response = await handler(request)
+            code = str(response.status)
+        finally:
+            self.observe(verb_of(request), code)
+        return response
 
     async def _authorized(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -62,20 +72,9 @@ class Connection:
         return await handler(request)
 
 
-def _observed(observers: Sequence[Observer]) -> aiohttp.ClientMiddlewareType:
-    """The middleware that tells observers of requests."""
-
-    async def middleware(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        code = "none"
-        try:
-            response = await handler(request)
-            code = str(response.status)
-        finally:
-            for observe in observers:
-                observe(verb(request.method, request.url.path, request.url.query.get("watch")), code)
-        return response
-
-    return middleware
+def verb_of(request: aiohttp.ClientRequest) -> str:
+    """The verb of a request as a Role names it."""
+    return verb(request.method, request.url.path, request.url.query.get("watch"))
 
 
 async def connect(observe: Observer, kubeconfig: Path | None = None) -> Connection:

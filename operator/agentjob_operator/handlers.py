@@ -3,23 +3,44 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
+import aiohttp
 import kopf
 
 from agentjob_api import names
-from agentjob_kube.connect import Connection
+from agentjob_kube.connect import Connection, verb_of
 from agentjob_operator.store import Store
 from agentjob_operator.watch import Watcher
 from agentjob_operator.work import WorkQueue
 
 Task = asyncio.Task[Any]
+NO_JOB: Final = "metadata.name=-"
+"""Selects none: it is no name that an object could have."""
+
+
+class NoDifferences(kopf.DiffBaseStorage):
+    """What kopf compares an object with to find what has changed: nothing.
+
+    By default it copies the whole of each object at each event, 0.12 ms of CPU, though nobody asks for the difference.
+    """
+
+    def build(self, **_: object) -> kopf.BodyEssence:
+        """An object that has nothing to be compared."""
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: object) -> None:
+        """What it was before is not known."""
+
+    def store(self, **_: object) -> None:
+        """Nothing is kept."""
 
 
 def settings() -> kopf.OperatorSettings:
     """Kopf's settings: no Events, no look around the cluster, no request without an end, nothing slow at the end."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
+    chosen.persistence.diffbase_storage = NoDifferences()
     chosen.scanning.disabled = True
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 10
@@ -37,15 +58,23 @@ def registry(connection: Connection, sessions: AsyncExitStack, watcher: Watcher)
     """The two handlers: how to log in, and what to do when a job has changed. kopf's sessions end with `sessions`."""
     handlers = kopf.OperatorRegistry()
 
-    def asked(verb: str, _: str) -> None:
-        # kopf says what a LIST of its own holds, and not what has gone since its last one: that takes one of ours.
-        if verb == "list":
+    async def listed_by_us(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        # kopf holds a whole LIST in memory, several times over, and does not say what has gone since its last one. So
+        # its own tells it only from where on to watch, and one of ours brings the jobs, a page at a time.
+        if verb_of(request) != "list":
+            return await handler(request)
+        request.url = request.url.update_query(fieldSelector=NO_JOB)
+        try:
+            return await handler(request)
+        finally:
             watcher.list_now()
 
     @kopf.on.login(registry=handlers)
     async def log_in(**_: object) -> kopf.AiohttpSession:
         # kopf asks again when a credential was refused, and wants another session then.
-        session = await sessions.enter_async_context(connection.session(asked))
+        session = await sessions.enter_async_context(connection.session(listed_by_us))
         return kopf.AiohttpSession(aiohttp_session=session, server=connection.server)
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=handlers)

@@ -16,7 +16,9 @@ from agentjob_kube.connect import Connection, connect
 from agentjob_kube.errors import AlreadyExists, Conflict, Gone, Invalid, NotFound, Refused
 from agentjob_kube.listwatch import Changed, Delta, ListWatch, Removed, Replaced, Selection
 from agentjob_kube.resources import AGENT_JOBS, EVENTS, PODS
+from agentjob_kube.transport import Request
 from agentjob_kube.wire import HttpTransport
+from agentjob_operator.handlers import NO_JOB
 from clients import CLUSTER, cluster_namespace
 from fake_cluster import FakeCluster
 
@@ -117,6 +119,15 @@ async def test_what_was_created_can_be_read(place: Place) -> None:
     assert found["metadata"]["uid"] == made["metadata"]["uid"]
     assert found["spec"]["prompt"] == "Say hello."
     assert found["status"]["phase"] == "Pending"
+
+
+async def test_a_list_of_a_name_that_none_can_have_tells_from_where_on_to_watch(place: Place) -> None:
+    made = await place.make_job()
+
+    listed = await place.client._send(Request(path=AGENT_JOBS.path(place.namespace), query={"fieldSelector": NO_JOB}))
+
+    assert listed["items"] == []
+    assert int(listed["metadata"]["resourceVersion"]) >= int(made["metadata"]["resourceVersion"])
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,8 @@ class Server:
         token = request.query.get("continue", "")
         selector = request.query.get("labelSelector", "")
         found = self.etcd.rest(token) if token else list(self.etcd.select(aim.kind, aim.namespace, selector))
+        if name := request.query.get("fieldSelector", "").removeprefix("metadata.name="):
+            found = [item for item in found if item["metadata"]["name"] == name]
         items, rest = self.etcd.page(found, limit)
         meta = {"resourceVersion": str(self.etcd.version), "continue": rest}
         kind = {"kind": f"{aim.kind.name}List", "apiVersion": aim.kind.api_version}
