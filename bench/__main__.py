@@ -60,7 +60,7 @@ def given() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.pairs is not None and arguments.pairs < 3:
         parser.error(f"--pairs: found {arguments.pairs}, expected at least 3: fewer give no range")
-    of = {"doors": doors.PARTS, "operator": operators.PARTS}.get(arguments.what, {})
+    of = {"doors": list(doors.PARTS), "operator": list(operators.PARTS)}.get(arguments.what, [])
     if not set(arguments.only or ()) <= set(of):
         parser.error(f"--only: found {' '.join(arguments.only)}, expected parts of what is measured: {' '.join(of)}")
     return arguments

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -22,12 +22,14 @@ from agentjob_kube.wire import HttpTransport
 from bench.fake_nodes import ENDS, fake_nodes
 from bench.place import PYTHON
 from bench.sides import LABEL, OURS, Side, job_controller, watched
+from bench.spent import control_plane
 from deploy.kind.errors import CommandFailed
 from deploy.kind.steps import STEPS
 from deploy.stack import ROOT, Stack
 
 NAMESPACE: Final = "agentjob-bench-operator"
 RELEASE: Final = "agentjob-bench-operator"
+OPERATOR: Final = f"deployment/{RELEASE}"
 DRIVER: Final = "driver"
 OPERATORS: Final = ("-l", f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=operator")
 AT_ONCE: Final = 32
@@ -43,6 +45,8 @@ class Arena:
 
     stack: Stack
     client: Client
+    node: str
+    """Of the control plane."""
     theirs: Side
 
     async def create(self, side: Side, made_for: str, numbers: range, node: str = ENDS) -> None:
@@ -83,18 +87,18 @@ class Arena:
 
     def stop(self) -> None:
         """No operator."""
-        self.kubectl("scale", f"deployment/{RELEASE}", "--replicas=0")
+        self.kubectl("scale", OPERATOR, "--replicas=0")
         self.kubectl("wait", "pods", *OPERATORS, "--for=delete", "--timeout=60s", timeout=70)
 
     def start(self) -> None:
         """One operator, whose process has begun."""
-        self.kubectl("scale", f"deployment/{RELEASE}", "--replicas=1")
+        self.kubectl("scale", OPERATOR, "--replicas=1")
         created = ("--for=create", "--timeout=60s")
         self.kubectl("wait", "pods", *OPERATORS, *created, timeout=70)
         running = ("--for=jsonpath={.status.phase}=Running", "--timeout=60s")
         self.kubectl("wait", "pods", *OPERATORS, *running, timeout=70)
 
-    def taken(self, what: str = f"deployment/{RELEASE}", *words: str) -> dict[str, float]:
+    def taken(self, what: str = OPERATOR, *words: str) -> dict[str, float]:
         """What an operator takes, as bench/probe.py tells it."""
         source = (ROOT / "bench" / "probe.py").read_text()
         found: dict[str, float] = json.loads(
@@ -118,11 +122,11 @@ async def arena(stack: Stack) -> AsyncIterator[Arena]:
             connection = await connect(lambda *_: None, kubeconfig(stack, Path(directory, "driver"), token))
             async with connection.session() as session:
                 client = Client(HttpTransport(session, connection.server))
-                place = Arena(stack, client, OURS)
+                place = Arena(stack, client, control_plane(stack), OURS)
                 await place.fill(OURS, "warm", range(20))
                 twin = stack.get("pod", NAMESPACE, names.pod_name("warm-0", 1))
                 await place.clear(OURS, "warm")
-                yield Arena(stack, client, job_controller(twin))
+                yield replace(place, theirs=job_controller(twin))
     finally:
         await asyncio.to_thread(stack.delete_namespace, NAMESPACE)
 

@@ -1,8 +1,6 @@
 """The operator beside many other jobs: that it takes no longer, and that the cost of jobs grows no faster than they."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any, Final
 
 from bench.arena import Arena
@@ -32,7 +30,7 @@ async def measure(arena: Arena, pairs: int, count: int) -> tuple[list[Row], Any]
         await arena.clear(OURS, made_for)
     with_them = f"{FINISHED:,} finished and {RUNNING} running jobs beside them"
     spans = (
-        (f"burst of {count:,} jobs, seconds for 1,000", "s", _times(full.rates), _times(empty.rates)),
+        (f"burst of {count:,} jobs, seconds for 1,000", "s", full.times, empty.times),
         *((f"{RATE:g} jobs a second: {span}", "ms", full.delays[span], empty.delays[span]) for span in full.delays),
     )
     rows: list[Row] = [
@@ -41,22 +39,15 @@ async def measure(arena: Arena, pairs: int, count: int) -> tuple[list[Row], Any]
         )
         for name, unit, ours, theirs in spans
     ]
-    return rows, {"empty": asdict(empty), "full": asdict(full)}
+    return rows, {"empty": empty.kept(), "full": full.kept()}
 
 
 async def _runs(arena: Arena, pairs: int, count: int) -> Runs:
     runs = Runs()
     for _ in range(pairs):
-        rate, writes = await burst(arena, OURS, count)
-        runs.rates.append(rate)
-        runs.writes.append(writes)
+        runs.bursts.append(await burst(arena, OURS, count))
         runs.add_delays(await few(arena, OURS))
     return runs
-
-
-def _times(rates: Iterable[float]) -> list[float]:
-    """Seconds for 1,000 jobs."""
-    return [1_000 / rate for rate in rates]
 
 
 async def growth(arena: Arena, _: int, count: int) -> tuple[list[Row], Any]:
@@ -64,8 +55,8 @@ async def growth(arena: Arena, _: int, count: int) -> tuple[list[Row], Any]:
     seconds: dict[str, dict[int, float]] = {}
     for size in SIZES:
         for side in (OURS, arena.theirs):
-            rate, _writes = await burst(arena, side, size * count)
-            seconds.setdefault(side.name, {})[size * count] = size * count / rate
+            found = await burst(arena, side, size * count)
+            seconds.setdefault(side.name, {})[size * count] = size * count / found.rate
     PICTURE.write_text(curves(seconds, "jobs at once", "seconds to the last Complete"))
     first, last = SIZES[0] * count, SIZES[-1] * count
     ours = seconds[OURS.name]

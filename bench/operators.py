@@ -18,6 +18,7 @@ Part = Callable[[Arena, int, int], Awaitable[tuple[list[Row], Any]]]
 PARTS: dict[str, Part] = {
     "defaults": burst.at_defaults,
     "raised": burst.at_raised,
+    "few": burst.a_few,
     "crowded": crowded.measure,
     "growth": crowded.growth,
     "cpu": upkeep.cpu,

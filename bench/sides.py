@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from agentjob_api import names
 from agentjob_kube.client import Client, Object
-from agentjob_kube.listwatch import Changed, ListWatch, Replaced, Selection
+from agentjob_kube.listwatch import Changed, ListWatch, Removed, Replaced, Selection
 from agentjob_kube.resources import AGENT_JOBS, PODS, ResourceType
 from bench import fake_nodes
 from bench.writes import BY_JOB_CONTROLLER, OPERATORS, Write
@@ -125,6 +125,8 @@ async def watched(client: Client, side: Side, namespace: str, made_for: str) -> 
                         ready.set()
                     case Changed(found):
                         note(found)
+                    case Removed():
+                        continue
 
     tasks = [
         asyncio.create_task(follow(PODS, seen.note_pod, listed[0])),

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from agentjob_api import names
 from agentjob_kube.resources import AGENT_JOBS, PODS
-from bench.arena import NAMESPACE, RELEASE, SETTLE_SECONDS, Arena
-from bench.burst import burst
+from bench.arena import NAMESPACE, OPERATOR, RELEASE, SETTLE_SECONDS, Arena
+from bench.burst import Burst, burst
 from bench.fake_nodes import STAYS
 from bench.figures import Comparison, Measurement, Row
 from bench.place import READY_SECONDS, script_pod
@@ -25,39 +25,29 @@ STEP: Final = 1_000
 
 async def cpu(arena: Arena, pairs: int, count: int) -> tuple[list[Row], Any]:
     """Seconds of CPU for 1,000 jobs, half of `count` at once, beside a bare controller that writes the same."""
-    ours, theirs, rates = [], [], []
+    ours, theirs = [], []
     for _ in range(pairs):
-        spent, rate = await _spent(arena, f"deployment/{RELEASE}", count // 2)
-        ours.append(spent)
+        ours.append(await _one(arena, OPERATOR, count // 2))
         await asyncio.to_thread(arena.stop)
         with _bare(arena):
-            spent, bare_rate = await _spent(arena, f"pod/{BARE}", count // 2)
-            theirs.append(spent)
+            theirs.append(await _one(arena, f"pod/{BARE}", count // 2))
         await asyncio.to_thread(arena.start)
         await asyncio.sleep(SETTLE_SECONDS)
-        rates.append({"ours": rate, "bare": bare_rate})
     row = Comparison(
         name="CPU for 1,000 jobs at once",
-        ours=tuple(ours),
-        theirs=tuple(theirs),
+        ours=tuple(each.cpu[OPERATOR] for each in ours),
+        theirs=tuple(each.cpu[f"pod/{BARE}"] for each in theirs),
         against="bare list and watch, same writes",
         unit="s",
         goal=2.5,
     )
-    return [row], {"ours": ours, "bare": theirs, "jobs a second": rates}
+    return [row], {"ours": [each._asdict() for each in ours], "bare": [each._asdict() for each in theirs]}
 
 
-async def _spent(arena: Arena, who: str, count: int) -> tuple[float, float]:
-    """Seconds of CPU for 1,000 jobs, and jobs a second. What is spent on taking them away again is not counted."""
-    await burst(arena, OURS, 50)  # warm
-    found: list[float] = []
-
-    async def note() -> None:
-        found.append((await asyncio.to_thread(arena.taken, who))["cpu"])
-
-    await note()
-    rate, _ = await burst(arena, OURS, count, note)
-    return (found[1] - found[0]) * 1_000 / count, rate
+async def _one(arena: Arena, who: str, count: int) -> Burst:
+    """One burst after a small one."""
+    await burst(arena, OURS, 50, who)
+    return await burst(arena, OURS, count, who)
 
 
 @contextmanager
@@ -130,7 +120,7 @@ async def _start(arena: Arena, count: int) -> dict[str, float]:
             pass
     listed = time.monotonic() - began
     await asyncio.to_thread(arena.start)
-    found = await asyncio.to_thread(arena.taken, f"deployment/{RELEASE}", str(count))
+    found = await asyncio.to_thread(arena.taken, OPERATOR, str(count))
     return {**found, "list": listed, "changed": len(before ^ await _pods(arena))}
 
 
