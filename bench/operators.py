@@ -1,6 +1,7 @@
 """The operator beside the controller of batch/v1 Jobs, part by part."""
 
 import asyncio
+import itertools
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -38,15 +39,13 @@ async def measure(stack: Stack, pairs: int, jobs: int, parts: Sequence[str]) -> 
     rows: list[Row] = []
     load: dict[str, tuple[float, float, float]] = {}
     details: dict[str, Any] = {"pairs": pairs, "jobs": jobs, "operator": stack.images["operator"], "load before": load}
+    ordered = sorted(parts, key=list(PARTS).index)
     async with arena(stack) as place:
-        for name in sorted(parts, key=list(PARTS).index):
-            load[name] = os.getloadavg()
-            with STEPS.step(f"operator: {name}"):
-                found, details[name] = await _measured(place, name, pairs, jobs)
-            rows += found
+        for at_defaults, names in itertools.groupby(ordered, AT_DEFAULTS.__contains__):
+            async with limited(stack, DEFAULTS if at_defaults else RAISED):
+                for name in names:
+                    load[name] = os.getloadavg()
+                    with STEPS.step(f"operator: {name}"):
+                        found, details[name] = await PARTS[name](place, pairs, jobs)
+                    rows += found
     return rows, details
-
-
-async def _measured(place: Arena, name: str, pairs: int, jobs: int) -> tuple[list[Row], Any]:
-    async with limited(place.stack, DEFAULTS if name in AT_DEFAULTS else RAISED):
-        return await PARTS[name](place, pairs, jobs)
