@@ -48,9 +48,6 @@ def watcher(*, listed: dict[str, float], heard: dict[str, float], synced: bool =
     return found
 
 
-QUIET = {"a": 0.0, "b": 0.0}
-
-
 def test_the_age_is_that_of_the_namespace_of_which_least_is_known() -> None:
     ages = watcher(listed={"a": 10, "b": 200}, heard={"a": 60, "b": 1}).ages()
 
@@ -65,15 +62,17 @@ def test_what_was_never_heard_of_is_as_old_as_the_operator() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "is_ready"),
+    ("listed", "heard", "synced", "is_ready"),
     [
-        pytest.param(watcher(listed=QUIET, heard=QUIET), True, id="once all is listed"),
-        pytest.param(watcher(listed=QUIET, heard=QUIET, synced=False), False, id="not before"),
-        pytest.param(watcher(listed={"a": 0, "b": JOBS - 60}, heard=QUIET), True, id="while LISTs of jobs may be late"),
-        pytest.param(watcher(listed={"a": 0, "b": JOBS}, heard=QUIET), False, id="not when they do not come"),
-        pytest.param(watcher(listed=QUIET, heard={"a": 0, "b": PODS - 60}), True, id="while Pods may be quiet"),
-        pytest.param(watcher(listed=QUIET, heard={"a": 0, "b": PODS}), False, id="not when nothing comes of them"),
+        pytest.param(0, 0, True, True, id="once all is listed"),
+        pytest.param(0, 0, False, False, id="not before"),
+        pytest.param(JOBS - 60, 0, True, True, id="while LISTs of jobs may be late"),
+        pytest.param(JOBS, 0, True, False, id="not when they do not come"),
+        pytest.param(0, PODS - 60, True, True, id="while Pods may be quiet"),
+        pytest.param(0, PODS, True, False, id="not when nothing comes of them"),
     ],
 )
-def test_an_operator_is_ready(found: Watcher, is_ready: bool) -> None:
+def test_an_operator_is_ready(listed: float, heard: float, synced: bool, is_ready: bool) -> None:
+    found = watcher(listed={"a": 0, "b": listed}, heard={"a": 0, "b": heard}, synced=synced)
+
     assert found.is_ready() == is_ready
