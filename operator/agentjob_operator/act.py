@@ -64,8 +64,8 @@ class Actor:
     runner: RunnerSettings
     clock: Callable[[], datetime]
 
-    async def act(self, world: World, decision: Decision) -> None:
-        """Writes the status first; what depends on it is done only when it held.
+    async def act(self, world: World, decision: Decision) -> bool:
+        """Writes the status first; what depends on it is done only when it held. Whether it did.
 
         Raises:
             ApiError: something could not be done, and may be done later.
@@ -73,10 +73,11 @@ class Actor:
         if decision.status is not None and world.job is not None:
             with trying("writing its status"):
                 if not await self._write_or_refresh(world.job, decision.status):
-                    return
+                    return False
         for action in decision.actions:
             with trying(TRIED[type(action)]):
                 await self._carry_out(world, action)
+        return True
 
     async def say(self, key: Key, condition: Condition) -> bool:
         """Adds a condition to a job, or records it as an Event where it does not take it; whether that is done.

@@ -38,7 +38,8 @@ class Reconciler:
     queue: WorkQueue
     alarms: Alarms
     admission: Admission
-    act: Callable[[World, Decision], Awaitable[None]]
+    act: Callable[[World, Decision], Awaitable[bool]]
+    """Carries a decision out; False when the job is not as it was, and nothing was done."""
     say: Callable[[Key, Condition], Awaitable[bool]]
     """Adds a condition to a job; whether that is done."""
     metrics: Metrics
@@ -75,11 +76,12 @@ class Reconciler:
         world = observe(self.store, key, self.keeping, self.admission.look(key, now), now)
         decision = decide(world)
         self.alarms.set(key, decision.look_again)
+        is_done = True
         with self.admission.acting(key, decision):
             if decision.status is not None or decision.actions:
-                await self.act(world, decision)
+                is_done = await self.act(world, decision)
                 self.queue.add(key)
-        if world.queue.place is None:  # else only its turn shows whether it goes on
+        if is_done and world.queue.place is None:  # while it waits for room, only its turn shows whether it goes on
             self.failures.pop(key, None)
 
     async def _tried(self, key: Key, doing: Awaitable[None]) -> Exception | None:

@@ -23,6 +23,7 @@ from worlds import KEEPING, KEY, at, job, pod
 
 AWAY = ServerError("away", status=503)
 OTHER = Key("ns", "other")
+CHANGED = Exception("no error: the job has changed, and nothing was done")
 
 
 class NoAlarms(Alarms):
@@ -47,19 +48,22 @@ class Acts:
         """By how many the clock goes on with each act."""
         self.now = at(0)
 
-    async def __call__(self, world: World, decision: Decision) -> None:
+    async def __call__(self, world: World, decision: Decision) -> bool:
         if decision.status is not None:
             assert world.job is not None
             meta = world.job.metadata
             newer = meta.model_copy(update={"resource_version": str(int(meta.resource_version) + 1)})
             self._store.put_job(world.job.model_copy(update={"metadata": newer, "status": decision.status}))
         if not decision.actions:
-            return
+            return True
         self.on.append(world.key)
         self.now += timedelta(seconds=self.seconds)
         if world.key == KEY and self.errors:
-            raise self.errors.pop(0)
+            if (error := self.errors.pop(0)) is CHANGED:
+                return False
+            raise error
         self._store.jobs.pop(world.key, None)
+        return True
 
 
 class Says:
@@ -191,6 +195,16 @@ async def test_that_a_job_is_stuck(
     await run(reconciler, *[KEY] * failures)
 
     assert says(reconciler).said == SAID * times
+
+
+async def test_that_a_job_has_changed_is_not_the_end_of_its_failures() -> None:
+    reconciler, _, acts = loop(AWAY, CHANGED, AWAY, AWAY)
+    acts.seconds = MINUTES
+
+    await run(reconciler, *[KEY] * 3)
+
+    assert reconciler.failures[KEY].times == 3
+    assert says(reconciler).said == SAID
 
 
 async def test_a_job_on_which_deciding_fails_says_so_too() -> None:
