@@ -4,6 +4,7 @@ On one of them they end at once, with the outcome that a runner would leave; on 
 """
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,6 +119,7 @@ def fake_nodes(stack: Stack, kubeconfig: Path) -> Iterator[None]:
         config.write_text(yaml.safe_dump_all([initialize, *stages()]))
         stack.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": nodes}))
         command = (
+            *(("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()),  # it ends with this process
             program,
             f"--kubeconfig={kubeconfig}",
             f"--config={config}",
