@@ -92,6 +92,8 @@ async def few(arena: Arena, side: Side) -> dict[str, list[float]]:
         await seen.until(lambda: len(seen.complete) == FEW)
     await arena.clear(side, "few")
     spans = (seen.between(seen.sent, seen.pod), seen.between(seen.ended, seen.complete))
+    medians = ", ".join(f"{name} {quantile(values, 0.5):.1f} ms" for name, values in zip(SPANS, spans, strict=True))
+    STEPS.note(f"{side.name}: {RATE:g} a second, {medians}")
     return dict(zip(SPANS, spans, strict=True))
 
 
