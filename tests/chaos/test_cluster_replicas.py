@@ -48,10 +48,15 @@ async def until_holds(op: OnCluster, name: str) -> None:
 
 @asynccontextmanager
 async def another(op: OnCluster, **settings: Any) -> AsyncIterator[OnCluster]:
-    """A second operator."""
+    """A second operator, which knows what there is."""
+
+    async def both_watch() -> bool:
+        return len([seen for seen in op.proxy.seen if (seen.verb, seen.resource) == ("watch", "pods")]) >= 2
+
     found = op.beside(**settings)
     found.start()
     try:
+        await until(both_watch, op.within)
         yield found
     finally:
         await found.kill()
@@ -86,12 +91,7 @@ async def stopped_in_a_write(op: OnCluster) -> AsyncIterator[None]:
 @asynccontextmanager
 async def both_act(op: OnCluster) -> AsyncIterator[None]:
     """Nothing keeps a second one from acting, as where a Lease was taken from one that does not know it yet."""
-
-    async def both_watch() -> bool:
-        return len([seen for seen in op.proxy.seen if (seen.verb, seen.resource) == ("watch", "pods")]) >= 2
-
     async with another(op, podName="operator-b"):
-        await until(both_watch, op.within)
         yield
 
 

@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from agentjob_api.names import LABEL_JOB
 from agentjob_kube.client import Client, Object
 from agentjob_kube.connect import connect
 from agentjob_kube.errors import ApiError, NotFound
@@ -55,6 +56,11 @@ class Place:
     """Of the operator's own service account."""
     folder: Path
     """For files of processes."""
+
+    @property
+    def ahead(self) -> Path:
+        """The file that says by how many seconds their clock is ahead."""
+        return self.folder / "ahead"
 
     @property
     def kubeconfig(self) -> Path:
@@ -97,9 +103,11 @@ def grant(stack: Stack, *namespaces: str) -> None:
 
 
 def empty(stack: Stack) -> None:
-    """Takes all jobs, Pods and Leases away, whatever becomes of them otherwise: all of a kind in one request."""
+    """Takes all jobs, their Pods and Leases away, whatever becomes of them otherwise, all of a kind in one request."""
     for kind in (AGENT_JOBS, PODS, LEASES):
-        stack.kubectl("delete", "--raw", f"{kind.path(NAMESPACE)}?gracePeriodSeconds=0", timeout=150)
+        chosen = f"&labelSelector={LABEL_JOB}" if kind is PODS else ""
+        path = f"{kind.path(NAMESPACE)}?gracePeriodSeconds=0{chosen}"
+        stack.kubectl("delete", "--raw", path, timeout=150)
 
 
 class OnCluster(Disturbed):
@@ -117,7 +125,7 @@ class OnCluster(Disturbed):
         self.configure(**{"podTTLSeconds": 0, **settings})
         self._folder = place.folder / self.settings.pod_name
         self._folder.mkdir(exist_ok=True)
-        self.put_ahead(timedelta())
+        self.ahead = timedelta()
 
     def beside(self, **settings: Any) -> "OnCluster":
         """Another operator on the same cluster, through the same proxy; it is not started yet."""
@@ -126,11 +134,11 @@ class OnCluster(Disturbed):
         return found
 
     def put_ahead(self, by: timedelta) -> None:
-        """Puts the operator's clock forward, or back."""
+        """Puts the clock of all operators forward, or back."""
         self.ahead = by
-        written = self._folder / "ahead.new"
+        written = self.place.ahead.with_suffix(".new")
         written.write_text(str(by.total_seconds()))
-        written.replace(self._folder / "ahead")  # never read half-written
+        written.replace(self.place.ahead)  # never read half-written
 
     async def later(self, seconds: float, name: str = "fix") -> None:
         """Lets the operator find that so much time has passed, at the next thing that happens to a job."""
@@ -145,7 +153,7 @@ class OnCluster(Disturbed):
         config, kubeconfig = self._folder / "config.json", self._folder / "kubeconfig"
         config.write_text(self.settings.model_dump_json(by_alias=True))
         kubeconfig.write_text(json.dumps(_kubeconfig(self.proxy.url, self.place.token)))
-        own = {"KUBECONFIG": str(kubeconfig), "HOME": str(self._folder), "AHEAD": str(self._folder / "ahead")}
+        own = {"KUBECONFIG": str(kubeconfig), "HOME": str(self._folder), "AHEAD": str(self.place.ahead)}
         with (self._folder / "log").open("ab") as log:
             command = (sys.executable, "-W", "error", str(PROGRAM), "--config", str(config))
             self._process = await asyncio.create_subprocess_exec(
@@ -193,8 +201,9 @@ class OnCluster(Disturbed):
         await super().end_agent(message, code, name, phase or ("Failed" if code else "Succeeded"))
 
     async def is_empty(self) -> bool:
-        """Whether there is no job and no Pod."""
-        return await self.items(AGENT_JOBS) == await self.items(PODS) == []
+        """Whether there is no job and no Pod of one."""
+        pods = [pod async for page in self.client.pages(PODS, NAMESPACE, LABEL_JOB) for pod in page.items]
+        return await self.items(AGENT_JOBS) == pods == []
 
     async def let_go(self, namespace: str) -> None:
         """Takes away what is deleted on the node that is none, as its kubelet would, for ever."""
@@ -231,6 +240,7 @@ async def on_cluster(place: Place, **settings: Any) -> AsyncIterator[OnCluster]:
         found = OnCluster(place, HttpTransport(session, connection.server), settings)
         await asyncio.to_thread(empty, place.stack)
         await until(found.is_empty, found.within)
+        found.put_ahead(timedelta())
         found.go_through(proxy)
         found.start()
         kubelet = asyncio.create_task(found.let_go(NAMESPACE))
