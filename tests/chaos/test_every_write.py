@@ -1,9 +1,9 @@
-"""An operator may be killed before and after each of its writes: another one goes on as if nothing had been."""
+"""An operator may be killed before and after each of its writes, or another act beside it: nothing is lost."""
 
 import pytest
 
 from came_to import FAKE, Results, Run, timed
-from disturbed import disturbed, killed_at, usual
+from disturbed import disturbed, doubled, killed_at, usual
 from lives import LIVES
 
 SHORT = {"succeeds, and goes in time", "fails, and succeeds at its second attempt"}
@@ -25,6 +25,19 @@ KILLS = [
 @pytest.mark.parametrize("name", LIVES)
 async def test_an_undisturbed_life_has_the_writes_that_an_operator_is_killed_at(results: Results, name: str) -> None:
     assert await usual(results, name) > 0
+
+
+@pytest.mark.parametrize("name", LIVES)
+async def test_two_operators_that_act_at_once_lose_and_double_nothing(results: Results, name: str) -> None:
+    life, undisturbed = LIVES[name], await usual(results, name)
+    took: list[float] = []
+    async with disturbed() as op, doubled(op):
+        await op.is_watching()
+        with timed(took.append):
+            await op.lives(life)
+        await op.nothing_was_lost_or_doubled(life)
+    fault = "two operators act at once, with no Lease between them, on a job of each kind"
+    results.add(Run(FAKE, "operator", fault, "an Event may come twice", undisturbed, took[0]))
 
 
 @pytest.mark.parametrize(("name", "number", "after"), KILLS)

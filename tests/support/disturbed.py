@@ -12,6 +12,7 @@ import aiohttp
 
 from agentjob_kube.resources import PODS
 from agentjob_kube.wire import HttpTransport
+from agentjob_operator.operate import operate
 from came_to import FAKE, Results, timed
 from fake_cluster import FakeCluster
 from fault_proxy import FaultProxy, Rule, Stop
@@ -123,6 +124,18 @@ async def disturbed(*rules: Rule, **settings: Any) -> AsyncIterator[Disturbed]:
                 yield found
             finally:
                 await found.stop()
+
+
+@asynccontextmanager
+async def doubled(op: Disturbed) -> AsyncIterator[None]:
+    """A second operator acts as the first one does, with nothing that keeps them apart."""
+    stopped = asyncio.Event()
+    second = asyncio.create_task(operate(op.settings, op._connect, stopped, op._now))
+    try:
+        yield
+    finally:
+        stopped.set()
+        await second
 
 
 @asynccontextmanager
