@@ -22,6 +22,18 @@ CPUs), the time of the Lease, or the operator's own back-off, which grows to a m
 On the fake cluster the operator is a task in the test's own process; on the kind cluster it is a process beside the
 real API server, with the rights that the chart gives it, and it is killed by SIGKILL.
 """
+NOT_SHOWN = """
+## Not shown
+
+A node that is gone for good: the cluster of the tests has one.
+
+## Not protected from
+
+An API server that answers a LIST with less than it has acknowledged, to an operator that has just started: a job that
+has ended then looks as one that was never begun, and gets a Pod once more, until its last status is heard. Kubernetes
+excludes it: a LIST that names no resourceVersion is consistent. One that is stale for an operator that runs already is
+above.
+"""
 GROUPS = {
     "operator": "The operator is killed, stopped or doubled",
     "requests": "Between the operator and the API server",
@@ -39,7 +51,7 @@ def page() -> str:
     """The text of docs/reliability.md."""
     rows = json.loads(RESULTS.read_text())
     parts = [_part(title, [row for row in rows if row["group"] == group]) for group, title in GROUPS.items()]
-    return INTRODUCTION + "".join(filter(None, parts))
+    return INTRODUCTION + "".join(parts) + NOT_SHOWN
 
 
 def _part(title: str, rows: list[dict[str, Any]]) -> str:

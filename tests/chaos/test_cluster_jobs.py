@@ -11,7 +11,7 @@ import pytest
 
 from agentjob_api.names import Key
 from agentjob_kube.client import Object
-from agentjob_kube.resources import AGENT_JOBS, PODS
+from agentjob_kube.resources import AGENT_JOBS
 from came_to import KIND, Results, Run
 from disturbed import ended, usual
 from lives import BROKEN, LIVES, ends_well, works
@@ -85,14 +85,14 @@ async def test_a_job_that_is_deleted_leaves_nothing_and_one_of_its_name_starts_a
             op.start()
 
         async def its_pod() -> bool:
-            return [owner(pod) for pod in await op.items(PODS) if pod["spec"].get("nodeName")] == [second]
+            return [owner(pod) for pod in await op.pods() if pod["spec"].get("nodeName")] == [second]
 
         await until(its_pod, op.within)
         await ends_well(op)
         took = time.monotonic() - began
         each_was_made_once(op)
         assert ended(op.written(second)[-1]) == LIVES[LIFE].end
-        assert await op.items(PODS) == []
+        assert await op.pods() == []
     results.add(Run(KIND, "jobs", f"deleted {phase}, and one of its name made at once", "nothing", undisturbed, took))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from agentjob_api.names import LABEL_JOB
 from agentjob_kube.resources import PODS
 from agentjob_kube.wire import HttpTransport
 from agentjob_operator.operate import operate
@@ -35,6 +36,10 @@ class Disturbed(Operated):
     def go_through(self, proxy: FaultProxy) -> None:
         """From the next start on."""
         self.proxy, self.server = proxy, proxy.url
+
+    async def pods(self) -> list[Object]:
+        """All Pods of jobs that there are."""
+        return [pod async for page in self.client.pages(PODS, self.namespace, LABEL_JOB) for pod in page.items]
 
     def pods_made(self) -> list[Object]:
         """All Pods that ever were made, in order."""
@@ -80,7 +85,7 @@ class Disturbed(Operated):
         is_forward(written)
         if life.end is not None:
             assert ended(written[-1]) == life.end
-        assert [item["metadata"]["name"] for item in await self.items(PODS)] == []
+        assert await self.pods() == []
 
 
 def ended(status: Object) -> tuple[Any, ...]:

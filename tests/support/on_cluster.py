@@ -19,7 +19,7 @@ from typing import Any, Final
 from agentjob_api.names import LABEL_JOB
 from agentjob_kube.client import Client, Object
 from agentjob_kube.connect import connect
-from agentjob_kube.errors import ApiError, NotFound
+from agentjob_kube.errors import ApiError
 from agentjob_kube.resources import AGENT_JOBS, LEASES, PODS
 from agentjob_kube.transport import Request
 from agentjob_kube.wire import HttpTransport
@@ -74,8 +74,13 @@ def place(stack: Stack, folder: Path) -> Iterator[Place]:
     stack.delete_namespace(NAMESPACE)  # of a run that was cut off
     stack.ensure_namespace(NAMESPACE)
     room = {"cpu": "1k", "memory": "10Ti", "ephemeral-storage": "1Pi", "pods": "10k"}
-    status = {"allocatable": room, "capacity": room}
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": LABELS}, "status": status}
+    node = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": NODE, "labels": LABELS},
+        "spec": {"taints": [{"key": NODE, "effect": "NoSchedule"}]},
+        "status": {"allocatable": room, "capacity": room},
+    }
     try:
         stack.kubectl("apply", "-f", "-", stdin=json.dumps(node))
         grant(stack)
@@ -202,20 +207,19 @@ class OnCluster(Disturbed):
 
     async def is_empty(self) -> bool:
         """Whether there is no job and no Pod of one."""
-        pods = [pod async for page in self.client.pages(PODS, NAMESPACE, LABEL_JOB) for pod in page.items]
-        return await self.items(AGENT_JOBS) == pods == []
+        return await self.items(AGENT_JOBS) == await self.pods() == []
 
     async def let_go(self, namespace: str) -> None:
         """Takes away what is deleted on the node that is none, as its kubelet would, for ever."""
         while True:
             with suppress(ApiError):
                 async for page in self.client.pages(PODS, namespace):
-                    for pod in filter(_goes, page.items):
-                        await self._let_go(PODS.path(namespace, pod["metadata"]["name"]))
+                    names = [pod["metadata"]["name"] for pod in filter(_goes, page.items)]
+                    await asyncio.gather(*(self._let_go(PODS.path(namespace, name)) for name in names))
             await asyncio.sleep(KUBELET_SECONDS)
 
     async def _let_go(self, path: str) -> None:
-        with suppress(NotFound):
+        with suppress(ApiError):  # the next look finds it again
             await self._transport.send(Request(method="DELETE", path=path, body=b'{"gracePeriodSeconds":0}'))
 
 
