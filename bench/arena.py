@@ -18,6 +18,7 @@ from typing import Final
 from agentjob_api import names
 from agentjob_kube.client import Client
 from agentjob_kube.connect import connect
+from agentjob_kube.resources import PODS
 from agentjob_kube.wire import HttpTransport
 from bench.fake_nodes import ENDS, fake_nodes
 from bench.place import PYTHON
@@ -67,11 +68,15 @@ class Arena:
             come = seen.complete if node == ENDS else seen.running
             await seen.until(lambda: len(come) == len(numbers))
 
-    async def clear(self, side: Side, made_for: str) -> None:
-        """Takes jobs and Pods of one purpose away. Pods first: the garbage collector's pace is 16 a second."""
-        for path in ("/api/v1", f"/apis/{side.kind.group}/{side.kind.version}"):
-            resource = "pods" if path == "/api/v1" else side.kind.plural
-            where = f"{path}/namespaces/{NAMESPACE}/{resource}?labelSelector={LABEL}%3D{made_for}"
+    async def clear(self, side: Side, made_for: str, *, run: bool = False) -> None:
+        """Takes jobs and Pods of one purpose away. `run`: they have not ended.
+
+        Pods first, for the garbage collector takes 16 a second; but a job that runs would get another Pod.
+        """
+        pods, jobs = (
+            f"{path}?labelSelector={LABEL}%3D{made_for}" for path in (PODS.path(NAMESPACE), side.kind.path(NAMESPACE))
+        )
+        for where in (jobs, pods) if run else (pods, jobs):
             await asyncio.to_thread(self._clear, where)
         await asyncio.sleep(SETTLE_SECONDS)
 

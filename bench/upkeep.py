@@ -72,7 +72,7 @@ async def memory(arena: Arena, pairs: int, _: int) -> tuple[list[Row], Any]:
         await arena.fill(OURS, "running", range(number * STEP, (number + 1) * STEP), STAYS)
         resident.append(await _resident(arena))
     starts = [await _start(arena, STEPS * STEP) for _ in range(pairs)]
-    await arena.clear(OURS, "running")
+    await arena.clear(OURS, "running", run=True)
     live = f"{STEPS * STEP:,} jobs and their Pods"
     rows: list[Row] = [
         Measurement(
