@@ -23,7 +23,6 @@ from agentjob_kube.wire import HttpTransport
 from bench.fake_nodes import ENDS, fake_nodes
 from bench.place import PYTHON
 from bench.sides import LABEL, OURS, Side, job_controller, watched
-from bench.spent import control_plane
 from deploy.kind.errors import CommandFailed
 from deploy.kind.steps import STEPS
 from deploy.stack import ROOT, Stack
@@ -127,7 +126,7 @@ async def arena(stack: Stack) -> AsyncIterator[Arena]:
             connection = await connect(lambda *_: None, kubeconfig(stack, Path(directory, "driver"), token))
             async with connection.session() as session:
                 client = Client(HttpTransport(session, connection.server))
-                place = Arena(stack, client, control_plane(stack), OURS)
+                place = Arena(stack, client, stack.control_plane(), OURS)
                 await place.fill(OURS, "warm", range(20))
                 twin = stack.get("pod", NAMESPACE, names.pod_name("warm-0", 1))
                 await place.clear(OURS, "warm")

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from bench.spent import control_plane
 from deploy.kind.errors import ClusterError
 from deploy.stack import Stack
 
@@ -45,7 +44,7 @@ async def limited(stack: Stack, limits: Limits) -> AsyncIterator[None]:
     Raises:
         ClusterError: it did not come up with them, or not with its own again.
     """
-    node = control_plane(stack)
+    node = stack.control_plane()
     shell = await asyncio.create_subprocess_exec(
         "docker", "exec", "--interactive", node, "bash", "-c", script(limits),
         stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=stack.program.variables(),

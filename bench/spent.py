@@ -6,14 +6,8 @@ from typing import Final
 from deploy.stack import Stack
 
 PARTS: Final = ("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler")
-CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
 HERTZ: Final = 100
 """Of the kernel's count, on every Linux that Kubernetes runs on."""
-
-
-def control_plane(stack: Stack) -> str:
-    """Name of the control plane's node, with kind also that of its container."""
-    return stack.kubectl("get", "nodes", "-l", CONTROL_PLANE, "-o", "jsonpath={.items[0].metadata.name}")
 
 
 def spent(stack: Stack, node: str) -> dict[str, float]:

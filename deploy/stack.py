@@ -61,6 +61,15 @@ class Stack:
         found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-n", namespace, "-o", "json"))
         return found
 
+    def control_plane(self) -> str:
+        """Name of the node that the API server runs on, with kind also that of its container.
+
+        Raises:
+            CommandFailed: the API server does not answer.
+        """
+        label = "node-role.kubernetes.io/control-plane"
+        return self.kubectl("get", "nodes", "-l", label, "-o", "jsonpath={.items[0].metadata.name}")
+
     def apply(self, namespace: str, *objects: Mapping[str, Any]) -> None:
         """Applies objects to a namespace.
 
