@@ -17,7 +17,7 @@ left, and a job that is submitted afterwards runs as ever.
 **undisturbed** is the same life without the fault, in the same session; **afterwards** is how long the slowest run took
 beside the fault itself, and **ratio** what that is of the undisturbed time; the goal is 2. Most lives here take less
 than a second, since their Pods do nothing: what is over the goal is then the start of a process (1 to 4 s on two busy
-CPUs), the time of the Lease, or the operator's own back-off, which grows to a minute while only errors come back.
+CPUs), the time of the Lease, or the operator's own back-off, which grows to 5 s while only errors come back.
 
 On the fake cluster the operator is a task in the test's own process; on the kind cluster it is a process beside the
 real API server, with the rights that the chart gives it, and it is killed by SIGKILL.

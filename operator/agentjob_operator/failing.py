@@ -12,7 +12,8 @@ from typing import Final
 
 from agentjob_api.job import AgentJob
 from agentjob_api.status import MAX_MESSAGE, Condition, ConditionStatus, ConditionType, Trouble
-from agentjob_kube.errors import ApiError, Unreachable
+from agentjob_kube.backoff import Backoff
+from agentjob_kube.errors import ApiError, NoRight, ServerError, TooManyRequests, Unauthorized, Unreachable
 from agentjob_operator.conditions import find
 from agentjob_operator.jobs import UnreadableError
 from agentjob_operator.world import (
@@ -29,6 +30,14 @@ from agentjob_operator.world import (
 STUCK_AFTER: Final = timedelta(minutes=3)
 """From the first failure to one after which it is said. What passes by itself takes less: an API server that starts
 anew, an admission webhook that is rolled out, another leader of etcd. A job is tried ten times by then."""
+FIRST: Final = 0.2
+OFTEN: Final = 5.0
+SELDOM: Final = 60.0
+"""Seconds between two looks that fail: at first, at most where few jobs fail for what fails them all, and at most."""
+TRIES: Final = 10
+"""A second, of all that fail for what fails them all, as far as OFTEN and SELDOM let."""
+OF_ALL: Final = (Unreachable, ServerError, TooManyRequests, Unauthorized, NoRight)
+"""What fails the looks at all jobs, or at many, and is over for all at once."""
 MAX_SAID: Final = 1_000
 """Characters of an error that are repeated on the job."""
 TRIED: Final[dict[type[Action], str]] = {
@@ -58,6 +67,10 @@ class Failing:
     """Looks that failed."""
     since: datetime
     last: datetime
+    not_before: datetime
+    """When the API server has asked to be tried again."""
+    is_of_all: bool
+    """Whether it is likely that others fail for the same, and go on when it is over."""
     trouble: Trouble
     said: str
     """What was tried at last, and what went wrong."""
@@ -81,10 +94,20 @@ def after(before: Failing | None, job: AgentJob | None, error: Exception, now: d
         times=before.times + 1 if before else 1,
         since=before.since if before else now.replace(microsecond=0),
         last=now,
+        not_before=now + timedelta(seconds=error.retry_after if isinstance(error, ApiError) else 0.0),
+        is_of_all=isinstance(error, OF_ALL),
         trouble=_trouble(error),
         said=said(error),
         told=says_so or (before is not None and before.told),
     )
+
+
+def backoff(found: Failing, failing: int) -> Backoff:
+    """How long a job waits for its next look, where so many jobs fail.
+
+    What fails all jobs is tried by each, so that many find its end by trying seldom, and a few have to try often.
+    """
+    return Backoff(FIRST, min(SELDOM, max(OFTEN, failing / TRIES)) if found.is_of_all else SELDOM)
 
 
 def condition(failing: Failing, generation: int) -> Condition:
@@ -92,7 +115,7 @@ def condition(failing: Failing, generation: int) -> Condition:
     times = f"{failing.times} times since {failing.since:%Y-%m-%dT%H:%M:%SZ}"
     message = (
         f"Nothing could be done about this job, {times}. At last: {failing.said} {_WAY_OUT[failing.trouble]}"
-        " It is tried again about once a minute, and goes on by itself."
+        " It is tried again at least once a minute, and goes on by itself."
     )
     return Condition(
         type=ConditionType.RECONCILE_FAILURE,

@@ -10,7 +10,6 @@ from typing import Final
 
 from agentjob_api.names import Key
 from agentjob_api.status import Condition
-from agentjob_kube.backoff import Backoff
 from agentjob_kube.errors import ApiError
 from agentjob_operator import failing
 from agentjob_operator.admission import Admission
@@ -23,8 +22,8 @@ from agentjob_operator.store import Store
 from agentjob_operator.work import Alarms, WorkQueue
 from agentjob_operator.world import Decision, Keeping, World
 
-RETRY: Final = Backoff(first=0.2, most=60.0)
-"""Of a job that could not be acted on: each job waits for itself, and the others do not wait for it."""
+TOGETHER: Final = timedelta(seconds=failing.OFTEN)
+"""At least between two times at which all are looked at that failed for what is over for one of them."""
 SPREAD: Final = 1.2
 """The API server names many jobs the same time to come back: they do within so many times it."""
 log = logging.getLogger(__name__)
@@ -47,6 +46,8 @@ class Reconciler:
     clock: Callable[[], datetime]
     failures: dict[Key, Failing] = field(default_factory=dict)
     """Of each key whose last look has failed, or that waits for room since; forgotten with the job and its Pods."""
+    together: datetime | None = None
+    """When all that failed were last looked at together."""
 
     def __post_init__(self) -> None:
         self.queue.failing = self.failures
@@ -82,7 +83,17 @@ class Reconciler:
                 is_done = await self.act(world, decision)
                 self.queue.add(key)
         if is_done and world.queue.place is None:  # while it waits for room, only its turn shows whether it goes on
-            self.failures.pop(key, None)
+            self._got_on(key, now)
+
+    def _got_on(self, key: Key, now: datetime) -> None:
+        """What failed one job and is over may have failed others: they do not wait out their time."""
+        over = self.failures.pop(key, None)
+        if over is None or not over.is_of_all or (self.together is not None and now < self.together + TOGETHER):
+            return
+        self.together = now
+        for other, found in self.failures.items():
+            if found.is_of_all and found.not_before <= now:
+                self.queue.add(other)
 
     async def _tried(self, key: Key, doing: Awaitable[None]) -> Exception | None:
         """What it ended with, if not well."""
@@ -102,9 +113,9 @@ class Reconciler:
         found = failing.after(self.failures.get(key), self.store.jobs.get(key), error, now)
         self.failures[key] = found
         self.metrics.reconcile_errors.labels(type(error).__name__).inc()
-        asked_for = error.retry_after if isinstance(error, ApiError) else 0.0
-        at_least = asked_for * random.uniform(1.0, SPREAD)  # noqa: S311 - no secret
-        self.alarms.set(key, now + timedelta(seconds=RETRY.delay(found.times, at_least)))
+        at_least = (found.not_before - now).total_seconds() * random.uniform(1.0, SPREAD)  # noqa: S311 - no secret
+        waits = failing.backoff(found, len(self.failures)).delay(found.times, at_least)
+        self.alarms.set(key, now + timedelta(seconds=waits))
 
     async def _tell(self, key: Key) -> None:
         """Has a job that is stuck say so, once."""

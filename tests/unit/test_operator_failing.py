@@ -10,7 +10,7 @@ from agentjob_api.status import AgentJobStatus, ConditionStatus, ConditionType, 
 from agentjob_kube.errors import ApiError, Conflict, ServerError, TooManyRequests, Unreachable
 from agentjob_operator import failing
 from agentjob_operator.decide import decide
-from agentjob_operator.failing import MAX_SAID, STUCK_AFTER, Failing, after, condition
+from agentjob_operator.failing import MAX_SAID, OFTEN, SELDOM, STUCK_AFTER, TRIES, Failing, after, backoff, condition
 from agentjob_operator.world import QueueView, World
 from worlds import RUNNING, at, job, pod, running, terminated, told, world
 
@@ -81,6 +81,19 @@ def test_the_condition_says_what_went_wrong_and_the_way_out(error: Exception, re
     assert says in found.message
     assert "3 times since 2026-11-22T10:00:00Z" in found.message
     assert (found.last_transition_time, found.observed_generation) == (at(LONG), 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "failing", "most"),
+    [
+        pytest.param(AWAY, 1, OFTEN, id="one that fails as others would: often"),
+        pytest.param(AWAY, TRIES * 20, 20.0, id="some: so many a second together"),
+        pytest.param(AWAY, 10_000, SELDOM, id="very many: seldom"),
+        pytest.param(Conflict("changed", status=409), 1, SELDOM, id="one that fails for itself: seldom"),
+    ],
+)
+def test_a_job_waits_at_most(error: Exception, failing: int, most: float) -> None:
+    assert backoff(looks(0, error=error), failing).most == most
 
 
 def test_what_a_defect_says_of_itself_is_not_repeated() -> None:

@@ -9,11 +9,11 @@ import pytest
 from agentjob_api.names import Key
 from agentjob_api.phases import Phase
 from agentjob_api.status import Condition, ConditionType, Trouble
-from agentjob_kube.errors import ApiError, ServerError, TooManyRequests
+from agentjob_kube.errors import ApiError, Forbidden, NoRight, ServerError, TooManyRequests, Unreachable
 from agentjob_operator.admission import Admission
-from agentjob_operator.failing import STUCK_AFTER
+from agentjob_operator.failing import FIRST, OFTEN, SELDOM, STUCK_AFTER
 from agentjob_operator.metrics import Metrics
-from agentjob_operator.reconcile import RETRY, Reconciler
+from agentjob_operator.reconcile import Reconciler
 from agentjob_operator.settings import LimitsSettings
 from agentjob_operator.slots import Queue
 from agentjob_operator.store import Store
@@ -43,6 +43,8 @@ class Acts:
     def __init__(self, store: Store, errors: list[Exception]) -> None:
         self._store = store
         self.errors = errors
+        self.failing: dict[Key, Exception] = {}
+        """What acts on a job fail with for as long as it is here."""
         self.on: list[Key] = []
         self.seconds = 0.0
         """By how many the clock goes on with each act."""
@@ -58,6 +60,8 @@ class Acts:
             return True
         self.on.append(world.key)
         self.now += timedelta(seconds=self.seconds)
+        if world.key in self.failing:
+            raise self.failing[world.key]
         if world.key == KEY and self.errors:
             if (error := self.errors.pop(0)) is CHANGED:
                 return False
@@ -122,16 +126,23 @@ def waits(alarms: NoAlarms) -> list[float]:
     return [(time - at(0)).total_seconds() for key, time in alarms.noted if key == KEY and time is not None]
 
 
-@pytest.mark.parametrize("error", [AWAY, ValueError("a defect")], ids=["the API server", "a defect"])
-async def test_a_job_that_fails_is_looked_at_later_and_later(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "most"),
+    [
+        pytest.param(AWAY, OFTEN, id="often, where the API server fails"),
+        pytest.param(Forbidden("quota", status=403), SELDOM, id="seldom, where it is refused"),
+        pytest.param(ValueError("a defect"), SELDOM, id="seldom, where there is a defect"),
+    ],
+)
+async def test_a_job_that_fails_is_looked_at_later_and_later(error: Exception, most: float) -> None:
     reconciler, alarms, _ = loop(*[error] * 12)
 
     await run(reconciler, *[KEY] * 12)
 
     found = waits(alarms)
     assert len(found) == 12
-    assert found[0] <= RETRY.first
-    assert found[-1] >= RETRY.most / 2
+    assert found[0] <= FIRST
+    assert most / 2 <= found[-1] <= most
 
 
 async def test_a_job_that_succeeds_at_last_starts_anew() -> None:
@@ -144,7 +155,7 @@ async def test_a_job_that_succeeds_at_last_starts_anew() -> None:
 
     found = waits(alarms)
     assert found[7] > 1.0
-    assert found[8] <= RETRY.first
+    assert found[8] <= FIRST
 
 
 async def test_the_api_server_is_given_the_time_it_asks_for() -> None:
@@ -153,6 +164,49 @@ async def test_the_api_server_is_given_the_time_it_asks_for() -> None:
     await run(reconciler, KEY)
 
     assert 30.0 <= waits(alarms)[0] <= 36.0
+
+
+@pytest.mark.parametrize(
+    ("error", "together"),
+    [
+        pytest.param(AWAY, [OTHER], id="the API server fails"),
+        pytest.param(Unreachable("no answer"), [OTHER], id="there is no answer"),
+        pytest.param(NoRight("no right", status=403), [OTHER], id="the operator has no right to it"),
+        pytest.param(Forbidden("quota", status=403), [], id="they are refused, each for itself"),
+        pytest.param(TooManyRequests("later", status=429, retry_after=30.0), [], id="a time was named"),
+    ],
+)
+async def test_when_one_job_gets_on_those_do_that_failed_as_well_since(error: Exception, together: list[Key]) -> None:
+    reconciler, _, acts = loop()
+    acts.failing = {KEY: error, OTHER: error}
+    await run(reconciler, KEY, OTHER)
+
+    acts.failing = {}
+    await run(reconciler, KEY)
+
+    assert acts.on == [KEY, OTHER, KEY, *together]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "looks"),
+    [
+        pytest.param(OFTEN - 1, 2, id="not as often as one of them does"),
+        pytest.param(OFTEN, 3, id="once in a while"),
+    ],
+)
+async def test_others_are_looked_at_together_when_a_job_gets_on(seconds: float, looks: int) -> None:
+    reconciler, _, acts = loop()
+    acts.failing[OTHER] = AWAY
+    await run(reconciler, OTHER)
+    for number in range(2):
+        acts.failing[KEY] = AWAY
+        await run(reconciler, KEY)
+        del acts.failing[KEY]
+        await run(reconciler, KEY)
+        reconciler.store.put_job(job(meta={"resourceVersion": str(200 + number)}))
+        acts.now += timedelta(seconds=seconds)
+
+    assert acts.on.count(OTHER) == looks
 
 
 @pytest.mark.parametrize("error", [AWAY, ApiError("anything"), KeyError("a defect")])
