@@ -14,15 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
+from urllib.parse import quote
 
 from agentjob_api import names
 from agentjob_kube.client import Client
 from agentjob_kube.connect import connect
-from agentjob_kube.resources import PODS
+from agentjob_kube.resources import AGENT_JOBS, PODS, ResourceType
 from agentjob_kube.wire import HttpTransport
 from bench.fake_nodes import ENDS, fake_nodes
 from bench.place import PYTHON
-from bench.sides import LABEL, OURS, Side, job_controller, watched
+from bench.sides import JOBS, LABEL, OURS, Side, job_controller, watched
 from deploy.kind.errors import CommandFailed
 from deploy.kind.steps import STEPS
 from deploy.stack import ROOT, Stack
@@ -72,22 +73,10 @@ class Arena:
 
         Pods first, for the garbage collector takes 16 a second; but a job that runs would get another Pod.
         """
-        pods, jobs = (
-            f"{path}?labelSelector={LABEL}%3D{made_for}" for path in (PODS.path(NAMESPACE), side.kind.path(NAMESPACE))
-        )
-        for where in (jobs, pods) if run else (pods, jobs):
-            await asyncio.to_thread(self._clear, where)
+        kinds = (side.kind, PODS) if run else (PODS, side.kind)
+        for kind in kinds:
+            await asyncio.to_thread(_clear, self.stack, kind, f"{LABEL}={made_for}")
         await asyncio.sleep(SETTLE_SECONDS)
-
-    def _clear(self, where: str) -> None:
-        deadline = time.monotonic() + GONE_SECONDS
-        while json.loads(self.stack.kubectl("get", "--raw", f"{where}&limit=1"))["items"]:
-            try:
-                options = "gracePeriodSeconds=0&propagationPolicy=Background"
-                self.stack.kubectl("delete", "--raw", f"{where}&{options}", timeout=120)
-            except CommandFailed:  # the API server gives itself a minute for each request
-                if time.monotonic() > deadline:
-                    raise
 
     def stop(self) -> None:
         """No operator."""
@@ -132,12 +121,41 @@ async def arena(stack: Stack) -> AsyncIterator[Arena]:
                 await place.clear(OURS, "warm")
                 yield replace(place, theirs=job_controller(twin))
     finally:
-        await asyncio.to_thread(stack.delete_namespace, NAMESPACE)
+        await asyncio.to_thread(_remove, stack)
+
+
+def _clear(stack: Stack, kind: ResourceType, selector: str) -> None:
+    """Takes all of a kind away. Nobody else ends a Pod on a node that is none, or says that it has ended."""
+    where = f"{kind.path(NAMESPACE)}?labelSelector={quote(selector)}"
+    deadline = time.monotonic() + GONE_SECONDS
+    while json.loads(stack.kubectl("get", "--raw", f"{where}&limit=1"))["items"]:
+        try:
+            options = "gracePeriodSeconds=0&propagationPolicy=Background"
+            stack.kubectl("delete", "--raw", f"{where}&{options}", timeout=120)
+        except CommandFailed:  # the API server gives itself a minute for each request
+            if time.monotonic() > deadline:
+                raise
+
+
+def _remove(stack: Stack) -> None:
+    """Takes the place away, also when a measurement was cut off: controllers before jobs, and those before Pods.
+
+    What cannot be taken away is told, and no more: the measurement may have ended with an error that matters.
+    """
+    try:
+        if not stack.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
+            return
+        stack.kubectl("-n", NAMESPACE, "delete", "deployments", "--all", "--timeout=60s")
+        for kind in (AGENT_JOBS, JOBS, PODS):
+            _clear(stack, kind, "")
+        stack.delete_namespace(NAMESPACE)
+    except CommandFailed as error:
+        STEPS.note(f"Left behind: {error}")
 
 
 def _install(stack: Stack) -> None:
     """One operator, as there is one controller of Jobs, without limits of its own."""
-    stack.delete_namespace(NAMESPACE)  # of a run that was cut off
+    _remove(stack)  # of a run that was cut off
     stack.ensure_namespace(NAMESPACE)
     values = {"gateway": {"enabled": False}, "operator": {"replicas": 1}, "limits": {"running": None}}
     stack.install(RELEASE, NAMESPACE, values)

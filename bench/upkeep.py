@@ -15,10 +15,11 @@ from bench.fake_nodes import STAYS
 from bench.figures import Comparison, Measurement, Row
 from bench.place import READY_SECONDS, script_pod
 from bench.sides import OURS
+from deploy.kind.steps import STEPS
 
 BARE: Final = "bare"
 MEGABYTE: Final = 1e6
-STEPS: Final = 3
+THOUSANDS: Final = 3
 """Thousands of jobs that are live at the end."""
 STEP: Final = 1_000
 
@@ -68,12 +69,13 @@ def _bare(arena: Arena) -> Iterator[None]:
 async def memory(arena: Arena, pairs: int, _: int) -> tuple[list[Row], Any]:
     """Resident memory by jobs that run, and starts onto all of them."""
     resident = [await _resident(arena)]
-    for number in range(STEPS):
+    for number in range(THOUSANDS):
         await arena.fill(OURS, "running", range(number * STEP, (number + 1) * STEP), STAYS)
         resident.append(await _resident(arena))
-    starts = [await _start(arena, STEPS * STEP) for _ in range(pairs)]
+        STEPS.note(f"{(number + 1) * STEP:,} live jobs: {resident[-1] / MEGABYTE:.1f} MB")
+    starts = [await _start(arena, THOUSANDS * STEP) for _ in range(pairs)]
     await arena.clear(OURS, "running", run=True)
-    live = f"{STEPS * STEP:,} jobs and their Pods"
+    live = f"{THOUSANDS * STEP:,} jobs and their Pods"
     rows: list[Row] = [
         Measurement(
             name="memory per 1,000 live jobs",

@@ -15,8 +15,9 @@ from agentjob_kube.transport import APPLY_PATCH, MERGE_PATCH, Request, Transport
 Object = dict[str, Any]
 """A Kubernetes object as JSON-ready data."""
 
-PAGE = 500
-"""Objects in one page of a LIST: kubectl's own figure."""
+PAGE = 100
+"""Objects in one page of a LIST. Pages are what a start takes at most beyond what it keeps: of kubectl's 500, 28 MB of
+3,000 Pods; of these, 7 MB."""
 WATCH_SECONDS = 290
 """After this time the API server ends a watch, and the next one starts where it stopped; its own least is 300."""
 
