@@ -158,22 +158,26 @@ def _image_value(image: str) -> dict[str, str]:
     return {"repository": repository, "tag": tag}
 
 
-def kind_stack() -> Stack:
-    """The kind cluster of this checkout with today's images in it; brings up and builds what is missing.
+def kind_stack(beside: str = "", nodes: int | None = None) -> Stack:
+    """A kind cluster of this checkout with today's images in it; brings up and builds what is missing.
+
+    Args:
+        beside: one of checkout.BESIDE; without it, the usual one.
+        nodes: how many it is to have; without it, any number, and one if it is made.
 
     Raises:
         ClusterError: what failed, in its own words.
     """
-    checkout = Checkout(ROOT)
+    checkout = Checkout(ROOT, beside)
     with cluster.alone(checkout):
-        cluster.up(checkout, nodes=None)
+        cluster.up(checkout, nodes)
         docker = engine.ensure(checkout)
         base = base_image.ensure(checkout, docker)
         images = {target: _build(target, base, docker) for target in TARGETS}
-        nodes = Nodes(checkout, docker)
-        nodes.load(list(images.values()))
-        sealed = any(map(node_image.is_own, nodes.images()))
-        published = {port: nodes.published(port) for port in PUBLISHED}
+        made = Nodes(checkout, docker)
+        made.load(list(images.values()))
+        sealed = any(map(node_image.is_own, made.images()))
+        published = {port: made.published(port) for port in PUBLISHED}
     environment = cluster.environment(checkout, docker)
     return Stack(environment=environment, images=images, sealed=sealed, published=published)
 

@@ -9,15 +9,20 @@ from pathlib import Path
 PREFIX = "agentjob-"
 """Starts the name of everything a checkout owns outside its own directory: cluster, Docker network, control group."""
 
+BESIDE = ("nodes",)
+"""Clusters that a checkout may have beside the usual one, on the same network: one whose nodes tests take away."""
+
 BRIDGE_PREFIX = "aj-"
 """The same for its network bridge: the kernel cuts interface names at 15 bytes."""
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """A working copy of the project at `root`, an absolute path without symbolic links."""
+    """A working copy of the project at `root`, an absolute path without symbolic links, and one of its clusters."""
 
     root: Path
+    beside: str = ""
+    """Which cluster: one of BESIDE; "" for the one that people and tests share."""
 
     @property
     def ident(self) -> str:
@@ -26,8 +31,13 @@ class Checkout:
 
     @property
     def name(self) -> str:
-        """Of its cluster, its Docker network and its control group."""
+        """Of its Docker network and its control group."""
         return PREFIX + self.ident
+
+    @property
+    def cluster(self) -> str:
+        """Of the cluster."""
+        return f"{self.name}-{self.beside}" if self.beside else self.name
 
     @property
     def bridge(self) -> str:
@@ -42,7 +52,7 @@ class Checkout:
     @property
     def kubeconfig(self) -> Path:
         """Is there if and only if the cluster came up."""
-        return self.state / "kubeconfig"
+        return self.state / (f"{self.beside}.kubeconfig" if self.beside else "kubeconfig")
 
     @property
     def binaries(self) -> Path:

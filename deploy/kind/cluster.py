@@ -20,6 +20,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +29,7 @@ if not __package__:  # run by its path, before anything is installed
 
 from deploy.kind import base_image, binaries, engine, lock, node_image, private_engine
 from deploy.kind.cache import remove
-from deploy.kind.checkout import Checkout
+from deploy.kind.checkout import BESIDE, Checkout
 from deploy.kind.errors import ClusterError
 from deploy.kind.nodes import Nodes
 from deploy.kind.steps import STEPS
@@ -41,7 +42,7 @@ def up(checkout: Checkout, nodes: int | None) -> None:
     image = node_image.ensure(checkout, running)
     cluster = Nodes(checkout, running)
     if cluster.are_up(image, nodes):
-        STEPS.note(f"The cluster {checkout.name} is up")
+        STEPS.note(f"The cluster {checkout.cluster} is up")
     else:
         cluster.create(image, nodes or 1)
 
@@ -49,10 +50,13 @@ def up(checkout: Checkout, nodes: int | None) -> None:
 def down(checkout: Checkout, *, purge: bool) -> None:
     """Take everything away but the caches in `.cluster/`, and those too if asked."""
     running = engine.find(checkout)
+    each = [replace(checkout, beside=beside) for beside in (*BESIDE, "")]
     if running is not None:
-        Nodes(checkout, running).delete()
+        for one in each:
+            Nodes(one, running).delete()
     private_engine.stop(checkout)
-    checkout.kubeconfig.unlink(missing_ok=True)
+    for one in each:
+        one.kubeconfig.unlink(missing_ok=True)
     if purge:
         remove(checkout.state)
 

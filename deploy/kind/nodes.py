@@ -36,7 +36,7 @@ class Nodes:
 
     def names(self) -> list[str]:
         """The containers of all nodes, the control plane's first."""
-        label = f"label=io.x-k8s.kind.cluster={self.checkout.name}"
+        label = f"label=io.x-k8s.kind.cluster={self.checkout.cluster}"
         return sorted(self.engine.docker("ps", "--all", "--filter", label, "--format", "{{.Names}}").split())
 
     def are_up(self, image: str, count: int | None) -> bool:
@@ -60,8 +60,8 @@ class Nodes:
         self.delete()
         unfinished = self.checkout.kubeconfig.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
-        with STEPS.step(f"Create the cluster {self.checkout.name}, {count} node{'s' if count > 1 else ''}"):
-            self._make_network()
+        with STEPS.step(f"Create the cluster {self.checkout.cluster}, {count} node{'s' if count > 1 else ''}"):
+            self._ensure_network()
             wanted = configuration(count, own_image=node_image.is_own(image))
             self._kind("create", "cluster", "--image", image, "--kubeconfig", unfinished, "--config=-", stdin=wanted)
             self._kubectl(unfinished, "wait", "--for=condition=Ready", "node", "--all", f"--timeout={READY_SECONDS}s")
@@ -72,17 +72,15 @@ class Nodes:
         unfinished.rename(self.checkout.kubeconfig)
 
     def delete(self) -> None:
-        """Take nodes, volumes, network and kubeconfig away, as far as they are there."""
+        """Take nodes, volumes, kubeconfig and the network that no other cluster uses away, as far as they are there."""
         self.checkout.kubeconfig.unlink(missing_ok=True)
         names = self.names()
-        networks = self.engine.docker("network", "ls", "--quiet", "--filter", f"name=^{self.checkout.name}$").split()
-        if not names and not networks:
-            return
-        with STEPS.step(f"Delete the cluster {self.checkout.name}"):
-            if names:
+        if names:
+            with STEPS.step(f"Delete the cluster {self.checkout.cluster}"):
                 self.engine.docker("rm", "--force", "--volumes", *names, timeout=120)
-            if networks:
-                self.engine.docker("network", "rm", *networks)
+        users = self.engine.docker("ps", "--all", "--quiet", "--filter", f"network={self.checkout.name}").split()
+        if self._has_network() and not users:
+            self.engine.docker("network", "rm", self.checkout.name)
 
     def load(self, images: list[str]) -> None:
         """Have these images of the engine in every node; a node that lacks any gets all that some node lacks."""
@@ -96,7 +94,7 @@ class Nodes:
     def _kind(self, *words: str | Path, stdin: str) -> None:
         network = {"KIND_EXPERIMENTAL_DOCKER_NETWORK": self.checkout.name}
         program = Program(environment={**self.engine.environment, **network})
-        name = ["--name", self.checkout.name]
+        name = ["--name", self.checkout.cluster]
         program.run(self.checkout.binaries / "kind", *words, *name, timeout=CREATE_SECONDS, stdin=stdin)
 
     def _kubectl(self, kubeconfig: Path, *words: str) -> str:
@@ -122,8 +120,13 @@ class Nodes:
                 raise ClusterError(f"The namespace default has no ServiceAccount after {READY_SECONDS} s")
             time.sleep(0.2)
 
-    def _make_network(self) -> None:
-        """The nodes' own network. In a private engine its bridge has our name, by which leftovers.py tells it."""
+    def _has_network(self) -> bool:
+        return bool(self.engine.docker("network", "ls", "--quiet", "--filter", f"name=^{self.checkout.name}$").split())
+
+    def _ensure_network(self) -> None:
+        """The network of all nodes. In a private engine its bridge has our name, by which leftovers.py tells it."""
+        if self._has_network():
+            return
         bridge = ["--opt", f"com.docker.network.bridge.name={self.checkout.bridge}"] if self.engine.private else []
         self.engine.docker("network", "create", "--driver=bridge", *bridge, self.checkout.name)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy.kind import private_engine
-from deploy.kind.checkout import Checkout, ident_of
+from deploy.kind.checkout import BESIDE, Checkout, ident_of
 from deploy.kind.errors import ClusterError
 from deploy.kind.golang import KUBE, Built, is_new_enough
 from deploy.kind.leftovers import Supervisor, supervisor
@@ -15,6 +15,7 @@ from deploy.kind.nodes import PUBLISHED, configuration, first_binding, full_name
 from deploy.kind.steps import line
 
 HERE = Checkout(Path("/home/me/agentjob"))
+ALL = [HERE, *(Checkout(HERE.root, name) for name in BESIDE)]
 
 
 def test_two_checkouts_share_no_name() -> None:
@@ -22,9 +23,15 @@ def test_two_checkouts_share_no_name() -> None:
     assert {HERE.name, HERE.bridge}.isdisjoint({other.name, other.bridge})
 
 
-def test_names_fit_where_they_are_used() -> None:
-    assert len(HERE.bridge.encode()) <= 15  # IFNAMSIZ without its zero
-    assert len(f"{HERE.name}-control-plane") <= 63  # a host name, and a Kubernetes label's value
+def test_the_clusters_of_a_checkout_share_their_network_and_nothing_else() -> None:
+    assert {(each.name, each.bridge, each.engine) for each in ALL} == {(HERE.name, HERE.bridge, HERE.engine)}
+    assert len({each.cluster for each in ALL}) == len({each.kubeconfig for each in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize("checkout", ALL, ids=["the usual cluster", "the one beside it"])
+def test_names_fit_where_they_are_used(checkout: Checkout) -> None:
+    assert len(checkout.bridge.encode()) <= 15  # IFNAMSIZ without its zero
+    assert len(f"{checkout.cluster}-control-plane") <= 63  # a host name, and a Kubernetes label's value
 
 
 @pytest.mark.parametrize(
