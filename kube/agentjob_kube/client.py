@@ -77,13 +77,17 @@ class Client:
             Request(method="PATCH", path=path, query=query, body=orjson.dumps(body), content_type=APPLY_PATCH)
         )
 
-    async def delete(self, kind: ResourceType, key: Key, uid: str) -> Object:
-        """The object on its way out, or a Status. Only the one with this uid is deleted, its dependents after it."""
-        options = {
+    async def delete(self, kind: ResourceType, key: Key, uid: str, *, grace: int | None = None) -> Object:
+        """The object on its way out, or a Status. Only the one with this uid is deleted, its dependents after it.
+
+        `grace`: the seconds that a Pod is given instead of its own; of 0, it is gone whatever its processes do.
+        """
+        options: Object = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": {"uid": uid},
             "propagationPolicy": "Background",
+            **({} if grace is None else {"gracePeriodSeconds": grace}),
         }
         return await self._send(Request(method="DELETE", path=kind.path(*key), body=orjson.dumps(options)))
 

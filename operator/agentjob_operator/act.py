@@ -190,8 +190,7 @@ class Actor:
     def _refused(self, job: AgentJob, message: str, *, for_good: bool) -> None:
         log.warning("Pod refused: %s", message, extra=_about(job))
         now = self.clock().replace(microsecond=0)
-        found = Refusal(job=job.metadata.uid, for_good=for_good, message=message, at=now)
-        self.store.note_refusal(job.key, found)
+        self.store.note_refusal(job.key, Refusal(job=job.metadata.uid, for_good=for_good, message=message, at=now))
 
     async def _stop_pod(self, pod: PodView) -> None:
         """Ends a Pod's time instead of deleting it.
@@ -210,17 +209,19 @@ class Actor:
             self.store.drop_pod(pod)
         except (Conflict, Invalid):  # to another uid in a patch, the answer is "field is immutable"
             await self._look_at(pod)
-        log.info("Agent told to stop", extra={"namespace": pod.namespace, "job": pod.job, "attempt": pod.attempt})
+        log.info("Agent told to stop", extra=pod.about)
 
     async def _delete_pod(self, pod: PodView) -> None:
         try:
-            await self.client.delete(PODS, pod.key, pod.uid)
+            await self.client.delete(PODS, pod.key, pod.uid, grace=0 if pod.deleting else None)
         except NotFound:
             self.store.drop_pod(pod)
         except Conflict:
             await self._look_at(pod)
         else:
             self.store.mark_deleting(pod)
+            if pod.deleting:
+                log.warning("Pod deleted by force: node %s does not answer", pod.node, extra=pod.about)
 
     async def _look_at(self, pod: PodView) -> None:
         """A Pod was not as it was expected: another one has its name by now, or it is changing at this moment.

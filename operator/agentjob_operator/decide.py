@@ -39,7 +39,9 @@ _FULL: dict[Standing, str] = {
 
 def decide(world: World) -> Decision:
     """The next status, the actions, and when to look again."""
-    return _recovered(world, _decided(world))
+    decision = _recovered(world, _decided(world))
+    times = (decision.look_again, *map(rules.forced_at, world.pods))
+    return replace(decision, look_again=rules.earliest(filter(None, times), world.now))
 
 
 def _recovered(world: World, decision: Decision) -> Decision:
@@ -58,13 +60,14 @@ def _recovered(world: World, decision: Decision) -> Decision:
 
 def _decided(world: World) -> Decision:
     job = world.job
+    to_go = [pod for pod in world.pods if rules.is_to_go(pod, world.now)]
     if job is None:
-        return Decision(actions=tuple(DeleteOrphan(pod) for pod in world.pods if not pod.deleting))
-    orphans = tuple(DeleteOrphan(pod) for pod in world.pods if pod.owner != job.metadata.uid and not pod.deleting)
+        return Decision(actions=tuple(map(DeleteOrphan, to_go)))
+    orphans = tuple(DeleteOrphan(pod) for pod in to_go if pod.owner != job.metadata.uid)
     if orphans:
         return Decision(actions=orphans)
     if job.metadata.deletion_timestamp is not None:
-        return Decision(actions=tuple(DeletePod(pod) for pod in world.pods if not pod.deleting))
+        return Decision(actions=tuple(map(DeletePod, to_go)))
     if job.status.phase.is_final:
         return after_the_end(world, job)
     left_over = tuple(pod for pod in world.pods if rules.is_left_over(pod, job))
@@ -92,7 +95,8 @@ def after_the_end(world: World, job: AgentJob) -> Decision:
 
 def _clean_up(world: World, job: AgentJob, pods: Iterable[PodView]) -> tuple[tuple[Action, ...], list[datetime]]:
     """Deletes Pods of attempts that have ended, each after its time; and the times of those that are kept."""
-    until = {pod: rules.kept_until(pod, job, world.keeping) for pod in pods if not pod.deleting}
+    to_go = [pod for pod in pods if rules.is_to_go(pod, world.now)]
+    until = {pod: world.now if pod.deleting else rules.kept_until(pod, job, world.keeping) for pod in to_go}
     return tuple(DeletePod(pod) for pod, time in until.items() if time <= world.now), list(until.values())
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from agentjob_api import names
 from agentjob_api.handover import Handover, secret_headers
 from agentjob_api.job import AgentJob, Metadata
-from agentjob_api.runner import EnvVar
+from agentjob_api.runner import EnvVar, Toleration
 from agentjob_api.spec import AgentSpec
 from agentjob_operator import rules
 from agentjob_operator.quantity import amount
@@ -46,6 +46,7 @@ def pod(job: AgentJob, attempt: int, settings: RunnerSettings) -> Object:
             "enableServiceLinks": False,
             "securityContext": _POD_SECURITY,
             **_placement(job),
+            "tolerations": _tolerations(job.spec.runner.tolerations, settings.unreachable_seconds),
             "initContainers": [_workspace_container(job, settings)] if job.spec.workspace.git else [],
             "containers": [_agent_container(job, settings)],
             "volumes": _volumes(job),
@@ -98,13 +99,26 @@ def _placement(job: AgentJob) -> Object:
     """What `spec.runner` says about where the Pod goes, in the same words."""
     fields = {
         "node_selector",
-        "tolerations",
         "affinity",
         "runtime_class_name",
         "priority_class_name",
         "image_pull_secrets",
     }
     return job.spec.runner.model_dump(mode="json", include=fields, exclude_none=True, exclude_defaults=True)
+
+
+def _tolerations(own: list[Toleration], seconds: int) -> list[Object]:
+    """A job's own; and how long it bears that its node is lost, unless it says so itself, for ever or not.
+
+    Without these, the API server would add the same for its own default, 300 s mostly (DefaultTolerationSeconds).
+    """
+    spoken_of = {each.key or None for each in own if each.effect in {None, "NoExecute"}}
+    added = [] if None in spoken_of else [key for key in _LOST if key not in spoken_of]
+    common = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
+    return [
+        *(each.model_dump(mode="json", exclude_none=True) for each in own),
+        *({"key": key, **common} for key in added),
+    ]
 
 
 def _agent_container(job: AgentJob, settings: RunnerSettings) -> Object:
@@ -218,6 +232,8 @@ _MOUNTS: list[Object] = [
     {"name": "tmp", "mountPath": names.TMP},
     {"name": "handover", "mountPath": names.HANDOVER_DIR, "readOnly": True},
 ]
+_LOST = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+"""The taints of a node whose kubelet says that it is not well, or is not heard of."""
 _POD_SECURITY: Object = {
     "runAsNonRoot": True,
     "runAsUser": USER,

@@ -7,7 +7,7 @@ from agentjob_api.job import AgentJob
 from agentjob_api.outcome import Outcome, from_termination_message
 from agentjob_api.reasons import Reason
 from agentjob_operator import rules
-from agentjob_operator.pod import Note, PodView, Terminated
+from agentjob_operator.pod import TAINTED, Note, PodView, Terminated
 
 SIGNALS = 128
 """An exit code beyond this is a signal's number plus this."""
@@ -122,6 +122,10 @@ def _given_up(pod: PodView, job: AgentJob, now: datetime) -> Cause | None:
     asked = _asked_for(pod, job)
     if asked is not None and pod.stop_asked is not None and now >= pod.stop_asked + rules.STOPPED_AFTER:
         return Cause(asked.reason, f"{asked.message} Node {pod.node} has not stopped the agent since.")
+    if rules.is_lost(pod, now):
+        until = rules.own_deadline(pod, job).strftime("%Y-%m-%dT%H:%M:%SZ")
+        message = f"Node {pod.node} does not answer. Should it be cut off only, the agent may work on until {until}."
+        return Cause(asked.reason if asked is not None else Reason.NODE_LOST, message)
     if now < rules.deadline(pod, job):
         return None
     if pod.node is None:
@@ -149,7 +153,7 @@ _POD_ENDS: dict[str, Reason] = {
 """`status.reason` of a Pod that a kubelet ended, or would not start; "Terminated" is a node that shuts down."""
 _DISRUPTIONS: dict[str, Reason] = {
     "PreemptionByScheduler": Reason.PREEMPTED,
-    "DeletionByTaintManager": Reason.NODE_LOST,
+    TAINTED: Reason.NODE_LOST,
     "DeletionByPodGC": Reason.NODE_LOST,
     "EvictionByEvictionAPI": Reason.EVICTED,
     "TerminationByKubelet": Reason.EVICTED,

@@ -10,6 +10,11 @@ STOP_ANNOTATION = f"{names.GROUP}/stop-asked"
 """On a runner Pod whose agent was told to stop: when. It outlives an operator that does not."""
 
 
+TAINTED = "DeletionByTaintManager"
+"""Reason of the condition DisruptionTarget of a Pod whose node has a taint that it does not bear, or not any longer:
+mostly because its kubelet is not heard of, or says that it is not well."""
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A container that does not run yet, and why in the kubelet's words."""
@@ -62,6 +67,8 @@ class PodView:
     attempt: int
     created: datetime
     deleting: bool = False
+    gone_by: datetime | None = None
+    """When a Pod that is being deleted has had its time of grace; None where it was given none."""
     stop_asked: datetime | None = None
     node: str | None = None
     unschedulable: str | None = None
@@ -80,6 +87,11 @@ class PodView:
     def key(self) -> names.Key:
         """Namespace and name."""
         return names.Key(self.namespace, self.name)
+
+    @property
+    def about(self) -> dict[str, str | int]:
+        """What a log line says of whose it is."""
+        return {"namespace": self.namespace, "job": self.job, "attempt": self.attempt}
 
     @property
     def is_over(self) -> bool:
@@ -120,6 +132,7 @@ def view(pod: dict[str, Any]) -> PodView:
         attempt=int(attempt) if attempt.isdecimal() else 0,
         created=created,
         deleting="deletionTimestamp" in meta,
+        gone_by=_time(meta.get("deletionTimestamp")) if meta.get("deletionGracePeriodSeconds") else None,
         stop_asked=_time((meta.get("annotations") or {}).get(STOP_ANNOTATION)),
         node=spec.get("nodeName"),
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else None,

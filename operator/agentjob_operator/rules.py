@@ -10,7 +10,7 @@ from agentjob_api.reasons import Reason
 from agentjob_api.status import AgentJobStatus, ConditionType, QueueStatus, Standing
 from agentjob_operator import attempts
 from agentjob_operator.conditions import find
-from agentjob_operator.pod import PodView, Terminated, Waiting
+from agentjob_operator.pod import TAINTED, PodView, Terminated, Waiting
 from agentjob_operator.world import Keeping, Refusal
 
 GRACE: Final = timedelta(seconds=30)
@@ -24,6 +24,8 @@ STOPPED_AFTER: Final = GRACE + timedelta(seconds=30)
 OVERDUE_AFTER: Final = timedelta(minutes=10)
 """From the deadline, which the kubelet itself keeps, until its Pod is taken for one whose kubelet no longer listens.
 Longer than clocks are apart."""
+FORCED_AFTER: Final = timedelta(seconds=60)
+"""From the end of a Pod's grace until it is deleted by force, where its node does not answer."""
 READ_WITHIN: Final = timedelta(seconds=60)
 """From an agent's end: how long its log is asked for; then the cut text of the termination message has to do."""
 ARCHIVED_WITHIN: Final = timedelta(hours=1)
@@ -100,6 +102,26 @@ def last_stall(status: AgentJobStatus) -> Stall | None:
     return Stall(_WORDS.get(found.reason, Reason.START_ERROR), found.message)
 
 
+def forced_at(pod: PodView) -> datetime | None:
+    """When a Pod is deleted by force; None for one that is not, as far as is known.
+
+    Kubernetes itself has given its node up, for as long as the Pod bears that, and asked it to go; nobody has said
+    since that it did.
+    """
+    was_tainted = pod.disruption is not None and pod.disruption.reason == TAINTED
+    return pod.gone_by + FORCED_AFTER if pod.gone_by is not None and was_tainted else None
+
+
+def is_lost(pod: PodView, now: datetime) -> bool:
+    """Whether a Pod's node does not answer, and nothing but force takes the Pod away."""
+    return (forced := forced_at(pod)) is not None and now >= forced
+
+
+def is_to_go(pod: PodView, now: datetime) -> bool:
+    """Whether a Pod that nobody needs is to be deleted now: at once, and where that did not help, by force."""
+    return not pod.deleting or is_lost(pod, now)
+
+
 def deadline(pod: PodView, job: AgentJob) -> datetime:
     """When a Pod that still has not ended is given up.
 
@@ -109,10 +131,14 @@ def deadline(pod: PodView, job: AgentJob) -> datetime:
     return pod.created + limit if pod.node is None else _overdue(pod, job)
 
 
+def own_deadline(pod: PodView, job: AgentJob) -> datetime:
+    """When a kubelet ends a Pod that it has taken, also one that is cut off."""
+    return max(pod.created, pod.started or pod.created) + timedelta(seconds=job.spec.active_deadline_seconds)
+
+
 def _overdue(pod: PodView, job: AgentJob) -> datetime:
     """When nothing works in a Pod any more, whatever is heard of its node: its kubelet kept the deadline by itself."""
-    limit = timedelta(seconds=job.spec.active_deadline_seconds)
-    return max(pod.created, pod.started or pod.created) + limit + OVERDUE_AFTER
+    return own_deadline(pod, job) + OVERDUE_AFTER
 
 
 def moments(pod: PodView, job: AgentJob) -> Iterator[datetime]:

@@ -43,6 +43,8 @@ class RunnerSettings(Section):
     """Key of a Secret in each job's namespace, as ANTHROPIC_API_KEY."""
     env: list[EnvVar] = []
     """Environment of every agent; a variable of the same name in a job wins."""
+    unreachable_seconds: Annotated[int, Field(ge=0, le=2**31 - 1)] = 300
+    """How long a Pod bears that its node is not heard of, or says that it is not well, where its job does not say."""
 
 
 Slots = Annotated[int, Field(ge=0, le=1_000_000)]

@@ -140,10 +140,13 @@ class Store:
         return changed
 
     def mark_deleting(self, pod: PodView) -> None:
-        """Notes that a Pod was deleted by us, unless it is gone already: the watch may be quicker than the answer."""
+        """Notes that a Pod was deleted by us, unless it is gone already: the watch may be quicker than the answer.
+
+        By when it is gone, the watch says.
+        """
         pods = self._pods.get(Key(pod.namespace, pod.job), {})
         if (known := pods.get(pod.uid)) is not None:
-            pods[pod.uid] = replace(known, deleting=True)
+            pods[pod.uid] = replace(known, deleting=True, gone_by=None)
 
     def keys(self) -> set[Key]:
         """Every job that is there, or has a Pod."""

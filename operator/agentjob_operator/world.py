@@ -78,14 +78,14 @@ class StopPod:
 
 @dataclass(frozen=True)
 class DeletePod:
-    """Deletes a Pod of the job."""
+    """Deletes a Pod of the job; one that is being deleted, by force."""
 
     pod: PodView
 
 
 @dataclass(frozen=True)
 class DeleteOrphan:
-    """Deletes a Pod whose job is gone, after making sure that it is."""
+    """Deletes a Pod whose job is gone, after making sure that it is; one that is being deleted, by force."""
 
     pod: PodView
 

@@ -40,7 +40,7 @@ def test_the_operator_understands_the_default_configuration() -> None:
     found = settings({})
     assert found.namespaces == ["system"]
     assert found.lease == LeaseSettings(namespace="system", name="release-agentjob", seconds=15)
-    assert found.runner.image == "agentjob-runner:0.1.0"
+    assert (found.runner.image, found.runner.unreachable_seconds) == ("agentjob-runner:0.1.0", 300)
     assert (found.limits.running, found.limits.of("system"), found.limits.weight("system")) == (100, None, 1)
     assert found.runner.model_api_key_secret is None
     assert found.runner.model_base_url is None
@@ -58,6 +58,7 @@ def test_every_value_for_the_operator_reaches_it() -> None:
     runner = found.runner
     assert (runner.image, runner.image_pull_policy) == ("registry.local/run:2", PullPolicy.NEVER)
     assert (runner.model, runner.model_base_url) == ("claude-x", "http://proxy.models:8080")
+    assert runner.unreachable_seconds == 60
     assert runner.model_dump(include={"resources", "env", "model_api_key_secret"}, exclude_none=True) == {
         "resources": {
             "requests": {"cpu": 1, "memory": "1Gi", "ephemeral-storage": "512Mi"},

@@ -9,7 +9,7 @@ import pytest
 from agentjob_api.names import ANNOTATION_HANDOVER, Key
 from agentjob_api.reasons import Reason
 from agentjob_kube.errors import NotFound
-from agentjob_kube.resources import AGENT_JOBS
+from agentjob_kube.resources import AGENT_JOBS, PODS
 from fake_cluster import Fault
 from operated import NAMESPACE, Operated, operated, told, until
 
@@ -123,6 +123,44 @@ async def test_a_job_whose_pod_was_deleted_by_hand_is_tried_again_at_once(op: Op
     status = await op.until_status(phase="Succeeded")
     assert (status["attemptCount"], status["failedCount"], status["costUSD"]) == (2, 0, "0.0127")
     assert status["attempts"][0]["reason"] == "NodeLost"
+
+
+async def give_up(op: Operated) -> None:
+    """Kubernetes has not heard of the node for long, and asks the Pod on it to go; nobody hears that."""
+    found = await op.pod()
+    tainted = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
+    await op.set_pod({**found["status"], "conditions": [tainted]})
+    await op.client.delete(PODS, Key(NAMESPACE, "fix-1"), found["metadata"]["uid"])
+
+
+async def test_a_job_whose_node_is_lost_goes_on_elsewhere_once_that_had_its_time_to_answer(op: Operated) -> None:
+    await working(op)
+    await give_up(op)
+    await op.later(80)
+    await nothing_more_is_done(op)
+    assert ((await op.status())["phase"], made(op)) == ("Running", ["fix-1"])
+
+    await op.later(10)
+
+    await op.end_agent(told(text="Done."), name="fix-2")
+    status = await op.until_status(phase="Succeeded")
+    assert (status["attemptCount"], status["failedCount"], status["costUSD"]) == (2, 0, "0.0127")
+    assert status["attempts"][0]["reason"] == "NodeLost"
+    await op.until_no_pod()
+
+
+async def test_a_lost_node_does_not_keep_the_name_of_a_job_that_was_deleted(op: Operated) -> None:
+    await working(op)
+    await give_up(op)
+    await op.delete()
+    uid = (await op.submit())["metadata"]["uid"]
+
+    await op.later(90)
+
+    async def is_made_anew() -> bool:
+        return [uid] == [owner["uid"] for owner in (await op.pod())["metadata"]["ownerReferences"]]
+
+    await until(is_made_anew)
 
 
 async def test_a_job_that_works_can_be_suspended_and_let_go(op: Operated) -> None:

@@ -27,6 +27,7 @@ EVERYTHING: Object = {
             {"name": "HTTPS_PROXY", "value": "http://proxy:3128"},
             {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "tokens", "key": "git"}}},
         ],
+        "unreachableSeconds": 60,
         "networkPolicy": {"egress": [{"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}]}]},
     },
     "limits": {"running": 30, "runningPerNamespace": 10, "namespaces": {"team-b": {"running": 20, "weight": 3}}},

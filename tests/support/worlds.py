@@ -10,7 +10,7 @@ from agentjob_api.names import Key
 from agentjob_api.outcome import Outcome
 from agentjob_api.reasons import Reason, RetryClass
 from agentjob_api.status import MAX_ATTEMPTS_SHOWN
-from agentjob_operator.pod import PodView, Running, Terminated
+from agentjob_operator.pod import TAINTED, Note, PodView, Running, Terminated
 from agentjob_operator.world import Keeping, QueueView, Refusal, World
 
 T0 = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -53,6 +53,12 @@ def pod(**fields: Any) -> PodView:
         node="node-1", started=T0,
     )  # fmt: skip
     return replace(base, **fields)
+
+
+def lost(**fields: Any) -> PodView:
+    """The Pod once its node does not answer: it was to be gone 430 s after T0, and its agent may work."""
+    tainted = Note(TAINTED, "Taint manager: deleting due to NoExecute taint")
+    return pod(**{"agent": running(), "deleting": True, "gone_by": at(430), "disruption": tainted, **fields})
 
 
 def running(seconds: float = 1) -> Running:

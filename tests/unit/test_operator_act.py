@@ -22,6 +22,7 @@ from agentjob_kube.errors import (
     Unreachable,
 )
 from agentjob_kube.transport import Request
+from agentjob_operator import rules
 from agentjob_operator.act import Actor, StatusNotKeptError
 from agentjob_operator.failing import after, condition, said
 from agentjob_operator.metrics import Metrics
@@ -38,7 +39,7 @@ from agentjob_operator.world import (
     RecordEvent,
     StopPod,
 )
-from worlds import KEY, UID, at, job, pod, running, world
+from worlds import KEY, UID, at, job, lost, pod, running, world
 
 NOT_FOUND = NotFound("gone", status=404)
 CONFLICT = Conflict("another one", status=409)
@@ -164,6 +165,18 @@ async def test_a_deletion_names_the_one_pod_that_is_meant_and_waits_for_nothing(
         "preconditions": {"uid": "pod-uid"},
         "propagationPolicy": "Background",
     }
+
+
+async def test_a_pod_that_is_on_its_way_out_already_is_deleted_by_force_and_once() -> None:
+    answers, store = Answers(), Store()
+    store.put_pod(lost())
+
+    await act(answers, DeletePod(lost()), store=store)
+
+    (request,) = answers.requests
+    options = json.loads(request.body or b"")
+    assert (options["gracePeriodSeconds"], options["preconditions"]) == (0, {"uid": "pod-uid"})
+    assert [rules.forced_at(each) for each in store.pods(KEY)] == [None]
 
 
 async def test_a_pod_that_vanishes_meanwhile_is_forgotten() -> None:

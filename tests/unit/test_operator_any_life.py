@@ -16,7 +16,7 @@ from agentjob_api.reasons import Reason, RetryClass
 from agentjob_api.status import AttemptStatus
 from agentjob_operator import rules
 from agentjob_operator.decide import decide
-from agentjob_operator.pod import Note, PodView, Running, Terminated
+from agentjob_operator.pod import TAINTED, Note, PodView, Running, Terminated
 from agentjob_operator.world import Action, CreatePod, DeletePod, RecordEvent, StopPod, World
 from worlds import T0, job, pod, told, world
 
@@ -98,6 +98,13 @@ class AnyLife(RuleBasedStateMachine):
     @rule()
     def a_pod_is_deleted_by_hand(self) -> None:
         self._change(self._working()[0], deleting=True)
+
+    @precondition(lambda self: self._working())
+    @rule()
+    def kubernetes_gives_a_node_up(self) -> None:
+        found = self._working()[0]
+        by = found.gone_by or self.now + rules.GRACE
+        self._change(found, node="node-1", deleting=True, gone_by=by, disruption=Note(TAINTED, "unreachable"))
 
     @precondition(lambda self: self.pods)
     @rule(data=st.data())
@@ -187,10 +194,11 @@ class AnyLife(RuleBasedStateMachine):
         self.pods[name] = pod(**fields, node=None, started=None)
 
     def _delete(self, found: PodView) -> None:
-        if found.node is None or found.has_ended:
+        assert not found.deleting or rules.is_lost(found, self.now)
+        if found.node is None or found.has_ended or found.deleting:
             del self.pods[found.name]
         else:
-            self._change(found, deleting=True)
+            self._change(found, deleting=True, gone_by=self.now + rules.GRACE)
 
     # What always holds
 

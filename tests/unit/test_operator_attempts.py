@@ -24,6 +24,7 @@ from worlds import (
     attempt,
     between,
     job,
+    lost,
     pod,
     refusal,
     running,
@@ -194,6 +195,7 @@ NOTHING = [
     pytest.param(between_attempts(65, ENDED), id="a job that backs off"),
     pytest.param(between_attempts(65), id="one whose earlier Pod is gone"),
     pytest.param(between_attempts(100, pod(agent=running(), deleting=True)), id="one whose earlier Pod does not go"),
+    pytest.param(between_attempts(489, lost(), of=between(Reason.NODE_LOST)), id="one whose lost Pod may still go"),
     pytest.param(between_attempts(72, ENDED, second()), id="one whose next Pod is on its way"),
     pytest.param(between_attempts(90, of=suspended(Reason.SUSPENDED), suspend=True), id="a suspended job"),
     pytest.param(
@@ -249,6 +251,10 @@ ACTIONS = [
         between_attempts(61 + 600 + 3_600, ENDED, of=suspended(FAILED), suspend=True,
                          keeping=ARCHIVING),
         [DeletePod(ENDED)], id="an hour later where logs are archived, which is told at the end of the job",
+    ),
+    pytest.param(
+        between_attempts(490, lost(), of=between(Reason.NODE_LOST)), [DeletePod(lost())],
+        id="a Pod whose node is lost goes by force, before another one is made",
     ),
     pytest.param(
         world(job(RUNNING, suspend=True), pod(agent=running())), [StopPod(pod(agent=running()))],

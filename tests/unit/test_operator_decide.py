@@ -25,7 +25,7 @@ from agentjob_operator.world import (
     StopPod,
     World,
 )
-from worlds import ARCHIVING, ROOM, RUNNING, at, job, pod, refusal, running, stalled, terminated, told, world
+from worlds import ARCHIVING, ROOM, RUNNING, at, job, lost, pod, refusal, running, stalled, terminated, told, world
 
 ENDED = pod(agent=terminated(told()), phase="Succeeded")
 DONE: dict[str, Any] = {**RUNNING, "phase": "Succeeded", "completionTime": at(61), "conditions": []}
@@ -78,6 +78,13 @@ NOTHING = [
     pytest.param(world(job(RUNNING, cancel=True), pod(agent=running(), deleting=True)), id="an agent being deleted"),
     pytest.param(world(job(), pod(uid="old-pod", owner="old-job", deleting=True)), id="an earlier job's Pod, leaving"),
     pytest.param(world(None, pod(deleting=True)), id="a deleted job whose Pod is leaving"),
+    pytest.param(world(job(RUNNING), lost(), now=at(489)), id="an agent whose node may still answer"),
+    pytest.param(world(None, lost(), now=at(489)), id="a deleted job whose Pod's node may still answer"),
+    pytest.param(
+        world(None, lost(disruption=Note("EvictionByEvictionAPI", "")), now=at(9_999)),
+        id="a deleted job whose Pod does not go, from a node that Kubernetes has not given up",
+    ),
+    pytest.param(world(None, lost(gone_by=None), now=at(9_999)), id="a deleted job whose Pod somebody holds"),
     pytest.param(world(None), id="no job at all"),
     pytest.param(world(job(DONE), ENDED, now=at(70)), id="a finished job and its Pod"),
     pytest.param(world(job(DONE), now=at(70)), id="a finished job whose Pod is gone"),
@@ -97,6 +104,16 @@ ACTIONS = [
     ),
     pytest.param(world(job(), OTHERS), [DeleteOrphan(OTHERS)], id="the Pod of an earlier job of this name goes first"),
     pytest.param(world(None, OTHERS), [DeleteOrphan(OTHERS)], id="the Pod of a deleted job goes"),
+    pytest.param(world(None, lost(), now=at(490)), [DeleteOrphan(lost())], id="by force, where its node is lost"),
+    pytest.param(
+        world(job(), lost(owner="old-job"), now=at(490)), [DeleteOrphan(lost(owner="old-job"))],
+        id="so does that of an earlier job of this name",
+    ),
+    pytest.param(
+        world(job(RUNNING, meta={"deletionTimestamp": at(9)}), lost(), now=at(490)), [DeletePod(lost())],
+        id="and that of a job that is being deleted",
+    ),
+    pytest.param(world(job(DONE), lost(), now=at(490)), [DeletePod(lost())], id="and that of a finished job"),
     pytest.param(
         world(job(RUNNING, meta={"deletionTimestamp": at(9)}), pod(agent=running())), [DeletePod(pod(agent=running()))],
         id="the Pod of a job that is being deleted goes",
@@ -316,11 +333,11 @@ def test_a_job_waits_in_the_queue_exactly_when_room_is_all_it_waits_for(found: W
 
 
 @pytest.mark.parametrize("found", EVERYTHING)
-def test_no_pod_is_touched_that_no_agent_job_controls_or_that_is_leaving(found: World) -> None:
+def test_no_pod_is_touched_that_no_agent_job_controls_or_that_is_leaving_a_node_that_may_answer(found: World) -> None:
     for action in decide(found).actions:
         if isinstance(action, DeletePod | DeleteOrphan | StopPod):
             assert action.pod in found.pods
-            assert not action.pod.deleting
+            assert not action.pod.deleting or rules.is_lost(action.pod, found.now)
 
 
 @pytest.mark.parametrize(
@@ -423,6 +440,8 @@ def test_the_cut_answer_has_to_do_when(fields: dict[str, Any], seconds: float) -
         pytest.param(world(job(), queue=behind(7)), 2 + 10, id="a job near the head of the queue"),
         pytest.param(world(job(), queue=behind(1_000)), 2 + 100, id="a job in the middle of the queue"),
         pytest.param(world(job(), queue=behind(10_000)), 2 + 300, id="a job near the end of the queue"),
+        pytest.param(world(job(RUNNING), lost(), now=at(430)), 490, id="an agent whose node may be lost"),
+        pytest.param(world(None, lost(), now=at(430)), 490, id="a Pod of a deleted job whose node may be lost"),
         pytest.param(world(job(suspend=True)), None, id="not a suspended job"),
         pytest.param(world(None), None, id="not a job that is gone"),
     ],

@@ -191,7 +191,7 @@ def test_a_job_without_a_repository_has_no_such_container() -> None:
 def test_a_job_may_say_where_its_pod_goes_in_a_pods_own_words() -> None:
     words = {
         "nodeSelector": {"disk": "fast"},
-        "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "tolerations": [{"operator": "Exists"}],
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
         "runtimeClassName": "gvisor",
         "priorityClassName": "low",
@@ -201,7 +201,37 @@ def test_a_job_may_say_where_its_pod_goes_in_a_pods_own_words() -> None:
     found = pod(runner=words)["spec"]
 
     assert {name: found[name] for name in words} == words
-    assert not set(words) & set(pod()["spec"])
+    assert set(words) & set(pod()["spec"]) == {"tolerations"}
+
+
+NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
+
+
+@pytest.mark.parametrize(
+    ("own", "added"),
+    [
+        pytest.param([], {NOT_READY, UNREACHABLE}, id="a job that says nothing"),
+        pytest.param([{"key": "gpu", "operator": "Exists"}], {NOT_READY, UNREACHABLE}, id="one that bears another"),
+        pytest.param([{"key": UNREACHABLE, "operator": "Exists"}], {NOT_READY}, id="one that bears it for ever"),
+        pytest.param(
+            [{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 9}], {NOT_READY},
+            id="one that bears it for a while",
+        ),
+        pytest.param(
+            [{"key": UNREACHABLE, "operator": "Exists", "effect": "NoSchedule"}], {NOT_READY, UNREACHABLE},
+            id="one that only starts there",
+        ),
+        pytest.param([{"operator": "Exists", "effect": "NoExecute"}], set(), id="one that bears everything"),
+    ],
+)  # fmt: skip
+def test_a_pod_bears_that_its_node_is_lost_for_a_while_unless_its_job_says_for_how_long(
+    own: list[dict[str, Any]], added: set[str]
+) -> None:
+    found = pod({"unreachableSeconds": 60}, runner={"tolerations": own})["spec"]["tolerations"]
+
+    assert found[: len(own)] == own
+    common = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}
+    assert found[len(own) :] == [{"key": key, **common} for key in sorted(added)]
 
 
 def test_labels_and_annotations_are_added_and_ours_hold() -> None:

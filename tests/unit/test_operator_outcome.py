@@ -9,7 +9,7 @@ from agentjob_api.job import AgentJob
 from agentjob_api.reasons import Reason
 from agentjob_operator.outcome import ending
 from agentjob_operator.pod import Note, PodView, Terminated, Waiting
-from worlds import at, job, pod, running, stalled, terminated, told
+from worlds import at, job, lost, pod, running, stalled, terminated, told
 
 STOPPED = told(Reason.CANCELLED, stopped=True, message="stopped before the agent had ended")
 KILLED = terminated(code=137)
@@ -154,6 +154,10 @@ WAITING_STILL = [
     pytest.param(pod(agent=running()), JOB, at(500), id="its agent works"),
     pytest.param(pod(agent=running()), JOB, at(700), id="its deadline is past, which its kubelet will see to"),
     pytest.param(pod(agent=running(), stop_asked=at(10)), CANCEL, at(60), id="its agent was told to stop"),
+    pytest.param(lost(), job(), at(489), id="its node does not answer, but may still stop it"),
+    pytest.param(
+        lost(disruption=disrupted("EvictionByEvictionAPI")), job(), at(1_700), id="it was told to go, and does not"
+    ),
     pytest.param(pod(node=None, started=None), JOB, at(599), id="no node has taken it"),
     pytest.param(pod(agent=running(), started=at(-300)), JOB, at(1190), id="its kubelet's clock is five minutes late"),
     pytest.param(pod(agent=terminated(code=137, end=600)), JOB, at(601), id="it was killed at its deadline, by whom"),
@@ -247,6 +251,17 @@ def test_when_nobody_says_who_killed_it(agent: Terminated, reason: Reason, messa
         pytest.param(
             pod(agent=running(), stop_asked=at(10)), JOB, at(70), Reason.SUSPENDED, "has not stopped the agent",
             id="also of a job that was suspended",
+        ),
+        pytest.param(
+            lost(), job(), at(490), Reason.NODE_LOST,
+            "Node node-1 does not answer. Should it be cut off only, the agent may work on until 2026-11-22T10:30:00Z.",
+            id="a node that is lost",
+        ),
+        pytest.param(
+            lost(agent=None), job(), at(490), Reason.NODE_LOST, "does not answer", id="also before the agent started"
+        ),
+        pytest.param(
+            lost(), CANCEL, at(490), Reason.CANCELLED, "does not answer", id="also of a job that was cancelled since"
         ),
     ],
 )  # fmt: skip

@@ -136,6 +136,7 @@ def test_what_the_cluster_says_of_it() -> None:
     }
     meta = {
         "deletionTimestamp": "2026-11-22T10:00:09Z",
+        "deletionGracePeriodSeconds": 30,
         "annotations": {"agentjob.dev/stop-asked": "2026-11-22T10:00:05Z"},
     }
 
@@ -145,6 +146,13 @@ def test_what_the_cluster_says_of_it() -> None:
     assert found.disruption == Note("PreemptionByScheduler", "why")
     assert found.end == Note("Evicted", "low on memory")
     assert (found.node, found.started, found.deleting, found.stop_asked) == ("node-1", at(1), True, at(5))
+    assert found.gone_by == at(9)
+
+
+def test_a_pod_that_was_deleted_by_force_and_is_held_by_somebody_has_no_time_to_be_gone_by() -> None:
+    found = view(body(deletionTimestamp="2026-11-22T10:00:09Z", deletionGracePeriodSeconds=0))
+
+    assert (found.deleting, found.gone_by) == (True, None)
 
 
 def test_a_gated_pod_is_not_one_that_no_node_takes() -> None:

@@ -124,7 +124,7 @@ def test_our_own_deletion_is_noted_unless_the_watch_was_quicker() -> None:
     store = Store()
     store.put_pod(pod())
     store.mark_deleting(pod())
-    assert [each.deleting for each in store.pods(KEY)] == [True]
+    assert [(each.deleting, each.gone_by) for each in store.pods(KEY)] == [(True, None)]
 
     store.drop_pod(pod())
     store.mark_deleting(pod())

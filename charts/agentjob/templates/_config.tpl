@@ -4,7 +4,8 @@
       "image" (include "agentjob.image" (dict "image" .Values.image.runner "root" .))
       "imagePullPolicy" .Values.image.runner.pullPolicy
       "resources" .Values.runner.resources
-      "env" .Values.runner.env -}}
+      "env" .Values.runner.env
+      "unreachableSeconds" .Values.runner.unreachableSeconds -}}
 {{- with .Values.model.default }}{{ $_ := set $runner "model" . }}{{ end -}}
 {{- with .Values.model.baseURL }}{{ $_ := set $runner "modelBaseURL" . }}{{ end -}}
 {{- if .Values.model.apiKeySecret.name }}{{ $_ := set $runner "modelApiKeySecret" .Values.model.apiKeySecret }}{{ end -}}
