@@ -304,6 +304,20 @@ async def test_only_the_object_that_is_meant_is_deleted(place: Place, kind: Any)
         await place.client.get(kind, place.key("one"))
 
 
+async def test_a_pod_on_a_node_is_given_its_grace_and_goes_at_once_without(place: Place) -> None:
+    body = pod("placed", {})
+    body["spec"] |= {"nodeName": "nowhere", "terminationGracePeriodSeconds": 30}
+    uid = (await place.client.create(PODS, place.namespace, body))["metadata"]["uid"]
+
+    for _ in range(2):
+        leaving = await place.client.delete(PODS, place.key("placed"), uid)
+        assert leaving["metadata"]["deletionGracePeriodSeconds"] == 30
+    await place.client.delete(PODS, place.key("placed"), uid, grace=0)
+
+    with pytest.raises(NotFound):
+        await place.client.get(PODS, place.key("placed"))
+
+
 async def test_an_event_is_recorded(place: Place) -> None:
     made = await place.make_job()
     body = {
