@@ -1,15 +1,18 @@
 """How the API server is reached and who we are to it: in a Pod, or with a kubeconfig as kubectl uses it.
 
 The official `kubernetes` package reads both kinds of configuration, all ways to log in included, and reads a service
-account's token anew when it rotates. Requests themselves go through aiohttp sessions made here.
+account's token anew when it rotates. What was refused is read anew at once, whatever kind it is of. Requests themselves
+go through aiohttp sessions made here.
 """
 
 import asyncio
 import os
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -24,10 +27,16 @@ Observer = Callable[[str, str], None]
 
 LETTING_GO_SECONDS: Final = 0.05
 """An aborted TLS connection is let go of some turns of the loop later; a loop that has ended before says it is busy."""
+RENEWAL_SECONDS: Final = 1.0
+"""From one reading of a credential that was refused to the next: a kubeconfig may have a program run for it."""
 
 
 class ConnectError(Exception):
     """No API server is configured, or the configuration cannot be used."""
+
+
+async def _nothing() -> None:
+    """There is nothing to be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +49,8 @@ class Connection:
     authorization: Callable[[], Awaitable[str | None]]
     """The value of the Authorization header, asked for before each request."""
     observe: Observer
+    renew: Callable[[], Awaitable[None]] = _nothing
+    """Reads the credential anew: called when it was refused, so that whoever tries again has the one of that time."""
 
     @asynccontextmanager
     async def session(self, *first: aiohttp.ClientMiddlewareType) -> AsyncIterator[aiohttp.ClientSession]:
@@ -69,7 +80,10 @@ class Connection:
     ) -> aiohttp.ClientResponse:
         if header := await self.authorization():
             request.headers["Authorization"] = header
-        return await handler(request)
+        response = await handler(request)
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            await self.renew()
+        return response
 
 
 def verb_of(request: aiohttp.ClientRequest) -> str:
@@ -83,27 +97,51 @@ async def connect(observe: Observer, kubeconfig: Path | None = None) -> Connecti
     Raises:
         ConnectError: there is none, or it cannot be used.
     """
-    configuration = Configuration()
+    login = _Login(kubeconfig)
     try:
-        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-            load_incluster_config(client_configuration=configuration)
-        else:
-            path = str(kubeconfig) if kubeconfig else None
-            await load_kube_config(config_file=path, client_configuration=configuration, persist_config=False)
+        await login.load()
     except ConfigException as error:
         raise ConnectError(f"{error}; run in a Pod, or name a kubeconfig in KUBECONFIG") from error
-
-    async def authorization() -> str | None:
-        header: str | None = await configuration.get_api_key_with_prefix("BearerToken")
-        return header or (configuration.get_basic_auth_token() if configuration.username else None)
-
+    found = login.configuration
     return Connection(
-        server=configuration.host,
-        tls=_tls(configuration),
-        proxy=configuration.proxy,
-        authorization=authorization,
+        server=found.host,
+        tls=_tls(found),
+        proxy=found.proxy,
+        authorization=login.header,
         observe=observe,
+        renew=login.renew,
     )
+
+
+class _Login:
+    """What is configured, and the credential in it, which changes."""
+
+    def __init__(self, kubeconfig: Path | None) -> None:
+        self.configuration = Configuration()
+        self._kubeconfig = kubeconfig
+        self._renewed = float("-inf")
+
+    async def load(self) -> None:
+        """Reads it; raises ConfigException, and then it is as it was."""
+        if self._kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+            load_incluster_config(client_configuration=self.configuration)
+            return
+        path = str(self._kubeconfig) if self._kubeconfig else None
+        await load_kube_config(config_file=path, client_configuration=self.configuration, persist_config=False)
+
+    async def header(self) -> str | None:
+        """The value of the Authorization header."""
+        found: str | None = await self.configuration.get_api_key_with_prefix("BearerToken")
+        return found or (self.configuration.get_basic_auth_token() if self.configuration.username else None)
+
+    async def renew(self) -> None:
+        """Reads it again, unless that was done this moment or nothing can be read now."""
+        now = time.monotonic()
+        if now < self._renewed + RENEWAL_SECONDS:
+            return
+        self._renewed = now
+        with suppress(ConfigException):
+            await self.load()
 
 
 def _tls(configuration: Configuration) -> ssl.SSLContext:

@@ -156,15 +156,13 @@ async def test_a_credential_is_asked_for_before_each_request() -> None:
     assert got == ["Bearer one", "Bearer two"]
 
 
-def kubeconfig(path: Path, **user: object) -> Path:
+def kubeconfig(path: Path, server: str = "https://127.0.0.1:6443", **user: object) -> Path:
     path.write_text(
         json.dumps(
             {
                 "current-context": "here",
                 "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
-                "clusters": [
-                    {"name": "c", "cluster": {"server": "https://127.0.0.1:6443", "insecure-skip-tls-verify": True}}
-                ],
+                "clusters": [{"name": "c", "cluster": {"server": server, "insecure-skip-tls-verify": True}}],
                 "users": [{"name": "u", "user": user}],
             }
         )
@@ -187,6 +185,51 @@ async def test_a_kubeconfig_may_log_in_with_a_password(tmp_path: Path) -> None:
     connection = await connecting.connect(lambda *_: None, path)
 
     assert await connection.authorization() == "Basic bWU6c2VjcmV0"
+
+
+@pytest.mark.parametrize(
+    ("later", "then"),
+    [
+        pytest.param("second", 200, id="another token is there: it is read"),
+        pytest.param("", 401, id="nothing is there at this moment: the old one stays"),
+    ],
+)
+async def test_a_token_that_was_refused_is_read_from_its_file_again(tmp_path: Path, later: str, then: int) -> None:
+    token = tmp_path / "token"
+    token.write_text("first")
+    accepted = {"first"}
+
+    async def refuse_others(request: web.Request) -> web.StreamResponse:
+        is_known = request.headers["Authorization"].removeprefix("Bearer ") in accepted
+        return web.json_response({"kind": "Status"}, status=200 if is_known else 401)
+
+    async with serving(refuse_others) as server:
+        path = kubeconfig(tmp_path / "config", server, tokenFile=str(token))
+        connection = await connecting.connect(lambda *_: None, path)
+        async with connection.session() as session:
+
+            async def status() -> int:
+                async with session.get(server) as response:
+                    return response.status
+
+            before = await status()
+            token.write_text(later)
+            accepted = {"second"}
+            statuses = [before, await status(), await status()]
+
+    assert statuses == [200, 401, then]
+
+
+async def test_a_credential_is_not_read_twice_in_a_moment(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("first")
+    connection = await connecting.connect(lambda *_: None, kubeconfig(tmp_path / "config", tokenFile=str(token)))
+    await connection.renew()
+    token.write_text("second")
+
+    await connection.renew()
+
+    assert await connection.authorization() == "Bearer first"
 
 
 async def test_without_a_kubeconfig_the_error_names_the_way_out(tmp_path: Path) -> None:
