@@ -50,7 +50,7 @@ class Connection:
     """The value of the Authorization header, asked for before each request."""
     observe: Observer
     renew: Callable[[], Awaitable[None]] = _nothing
-    """Reads the credential anew: called when it was refused, so that whoever tries again has the one of that time."""
+    """Reads the credential anew: called when it was refused. With another one, the request is sent once more."""
 
     @asynccontextmanager
     async def session(self, *first: aiohttp.ClientMiddlewareType) -> AsyncIterator[aiohttp.ClientSession]:
@@ -81,9 +81,14 @@ class Connection:
         if header := await self.authorization():
             request.headers["Authorization"] = header
         response = await handler(request)
-        if response.status == HTTPStatus.UNAUTHORIZED:
-            await self.renew()
-        return response
+        if response.status != HTTPStatus.UNAUTHORIZED:
+            return response
+        await self.renew()
+        if (another := await self.authorization()) in {header, None}:
+            return response
+        response.release()
+        request.headers["Authorization"] = another
+        return await handler(request)
 
 
 def verb_of(request: aiohttp.ClientRequest) -> str:
