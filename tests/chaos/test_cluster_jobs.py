@@ -15,7 +15,7 @@ from agentjob_kube.resources import AGENT_JOBS
 from came_to import KIND, Results, Run
 from disturbed import ended, usual
 from lives import BROKEN, LIVES, ends_well, works
-from on_cluster import NAMESPACE, OnCluster, Place, grant, on_cluster
+from on_cluster import NAMESPACE, OnCluster, Place, empty, grant, on_cluster
 from operated import told, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(300)]
@@ -150,6 +150,7 @@ async def test_a_namespace_that_is_deleted_does_not_hold_up_others(results: Resu
             await op.nothing_more_is_done()
             kubelet.cancel()
     finally:
+        empty(stack, OTHER)  # nobody is on their node to let its Pods go
         stack.delete_namespace(OTHER)
     fault = "a namespace is deleted in which a job works, and made again"
     results.add(Run(KIND, "jobs", fault, "nothing in other namespaces", undisturbed, took))

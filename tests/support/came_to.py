@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 MARGIN_SECONDS = 30.0
-"""By which a life may take longer than the fault and two undisturbed lives, on a machine with other things to do."""
+"""By which a life on the fake cluster, which is a tenth of a second, may take longer than the fault and two undisturbed
+lives: an operator's waits are in whole seconds. On the kind cluster, where an agent works for some, there is none."""
 FAKE, KIND = "fake cluster", "kind cluster"
 Object = dict[str, Any]
 
@@ -50,7 +51,8 @@ class Results:
 
     def add(self, run: Run) -> None:
         """Keeps a run, which was in time."""
-        assert run.seconds <= run.lasted + 2 * run.usual + MARGIN_SECONDS
+        margin = MARGIN_SECONDS if run.where == FAKE else 0.0
+        assert run.seconds <= run.lasted + 2 * run.usual + margin
         key = (run.where, run.group, run.fault)
         row = self.rows.setdefault(key, {"runs": 0, "late": -1.0})
         slowest = {**asdict(run), "late": run.late} if run.late > row["late"] else {}

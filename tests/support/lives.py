@@ -1,5 +1,6 @@
 """Jobs' lives from their first write to their last, and what must have come of them, whatever went wrong meanwhile."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -48,9 +49,10 @@ class Life:
 
 
 async def works(op: Operated, pod: str = "fix-1") -> None:
-    """An agent starts."""
+    """An agent starts, and works for its time."""
     await op.run_agent(pod)
     await op.until_status(phase="Running", podName=pod)
+    await asyncio.sleep(op.work_seconds)
 
 
 async def ends_well(op: Operated, pod: str = "fix-1") -> None:

@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from agentjob_api.names import LABEL_JOB
+from agentjob_api.names import GROUP, LABEL_JOB
 from agentjob_kube.client import Client, Object
 from agentjob_kube.connect import connect
 from agentjob_kube.errors import ApiError
@@ -37,10 +38,12 @@ PLACE: Final[Object] = {
     "tolerations": [{"operator": "Exists"}],
 }
 """In spec.runner: the node that is none. It does not say that it is well, and its Pods put up with that."""
-ROLES: Final = ("serviceaccount", "role", "operator-lease")
-"""What the chart gives an operator to act with."""
+GIVEN: Final = ("crd", "serviceaccount", "role", "operator-lease")
+"""What the chart gives an operator to act on, and to act with."""
 WITHIN: Final = 150.0
 """Seconds in which whatever is waited for must come about, also after a fault of a minute."""
+WORK_SECONDS: Final = 5.0
+"""For which an agent works: what an operator that is away for some seconds costs is seen beside a life, not alone."""
 KUBELET_SECONDS: Final = 0.3
 """Between two looks for what is deleted."""
 STOP_SECONDS: Final = 15.0
@@ -52,10 +55,13 @@ class Place:
     """Where operators of a session find the cluster, and who they are there."""
 
     stack: Stack
-    token: str
-    """Of the operator's own service account."""
     folder: Path
     """For files of processes."""
+
+    @property
+    def token(self) -> Path:
+        """The file with a token of the operator's own service account."""
+        return self.folder / "token"
 
     @property
     def ahead(self) -> Path:
@@ -66,6 +72,13 @@ class Place:
     def kubeconfig(self) -> Path:
         """A person's own."""
         return Path(self.stack.environment["KUBECONFIG"])
+
+    @property
+    def nobody(self) -> Path:
+        """A kubeconfig that says where the API server is, and not who asks: a person's has a certificate, by which any
+        request would be taken for theirs, whatever token it has.
+        """
+        return self.folder / "nobody"
 
 
 @contextmanager
@@ -84,17 +97,36 @@ def place(stack: Stack, folder: Path) -> Iterator[Place]:
     try:
         stack.kubectl("apply", "-f", "-", stdin=json.dumps(node))
         grant(stack)
-        words = ("create", "token", RELEASE, "-n", NAMESPACE, "--duration", "4h")
-        yield Place(stack, stack.kubectl(*words).strip(), folder)
+        stack.wait(NAMESPACE, f"crd/{AGENT_JOBS.plural}.{GROUP}", "condition=Established", 30)
+        found = Place(stack, folder)
+        write(found.token, token(stack, RELEASE))
+        [cluster] = json.loads(stack.kubectl("config", "view", "--raw", "--minify", "-o", "json"))["clusters"]
+        found.nobody.write_text(json.dumps(_kubeconfig(cluster["cluster"], {})))
+        yield found
     finally:
         empty(stack)
         stack.delete_namespace(NAMESPACE)
         stack.kubectl("delete", "node", NODE, "--ignore-not-found")
 
 
+def token(stack: Stack, secret: str) -> str:
+    """A token of the operator's service account that lives as long as a Secret, which is made for it."""
+    kubectl = partial(stack.kubectl, "-n", NAMESPACE)
+    kubectl("create", "secret", "generic", secret)
+    bound = ("--bound-object-kind", "Secret", "--bound-object-name", secret)
+    return kubectl("create", "token", RELEASE, "--duration", "4h", *bound).strip()
+
+
+def write(path: Path, text: str) -> None:
+    """Puts a text into a file that is read meanwhile, never half of it."""
+    written = path.with_suffix(".new")
+    written.write_text(text)
+    written.replace(path)
+
+
 def grant(stack: Stack, *namespaces: str) -> None:
     """Gives the operator's service account what the chart gives it, in its own namespace and in others."""
-    chosen = [word for name in ROLES for word in ("--show-only", f"templates/{name}.yaml")]
+    chosen = [word for name in GIVEN for word in ("--show-only", f"templates/{name}.yaml")]
     where = (
         "--kube-version",
         "1.36.0",
@@ -107,11 +139,11 @@ def grant(stack: Stack, *namespaces: str) -> None:
     stack.kubectl("apply", "-f", "-", stdin=manifests)
 
 
-def empty(stack: Stack) -> None:
+def empty(stack: Stack, namespace: str = NAMESPACE) -> None:
     """Takes all jobs, their Pods and Leases away, whatever becomes of them otherwise, all of a kind in one request."""
     for kind in (AGENT_JOBS, PODS, LEASES):
         chosen = f"&labelSelector={LABEL_JOB}" if kind is PODS else ""
-        path = f"{kind.path(NAMESPACE)}?gracePeriodSeconds=0{chosen}"
+        path = f"{kind.path(namespace)}?gracePeriodSeconds=0{chosen}"
         stack.kubectl("delete", "--raw", path, timeout=150)
 
 
@@ -121,6 +153,7 @@ class OnCluster(Disturbed):
     def __init__(self, place: Place, transport: HttpTransport, settings: Mapping[str, Any]) -> None:
         self.namespace = NAMESPACE
         self.within = WITHIN
+        self.work_seconds = WORK_SECONDS
         self.client = Client(transport)
         self.place = place
         self.runner: Object = PLACE
@@ -141,9 +174,7 @@ class OnCluster(Disturbed):
     def put_ahead(self, by: timedelta) -> None:
         """Puts the clock of all operators forward, or back."""
         self.ahead = by
-        written = self.place.ahead.with_suffix(".new")
-        written.write_text(str(by.total_seconds()))
-        written.replace(self.place.ahead)  # never read half-written
+        write(self.place.ahead, str(by.total_seconds()))
 
     async def later(self, seconds: float, name: str = "fix") -> None:
         """Lets the operator find that so much time has passed, at the next thing that happens to a job."""
@@ -157,7 +188,8 @@ class OnCluster(Disturbed):
     async def _start(self) -> None:
         config, kubeconfig = self._folder / "config.json", self._folder / "kubeconfig"
         config.write_text(self.settings.model_dump_json(by_alias=True))
-        kubeconfig.write_text(json.dumps(_kubeconfig(self.proxy.url, self.place.token)))
+        user = {"tokenFile": str(self.place.token)}
+        kubeconfig.write_text(json.dumps(_kubeconfig({"server": self.proxy.url}, user)))
         own = {"KUBECONFIG": str(kubeconfig), "HOME": str(self._folder), "AHEAD": str(self.place.ahead)}
         with (self._folder / "log").open("ab") as log:
             command = (sys.executable, "-W", "error", str(PROGRAM), "--config", str(config))
@@ -227,12 +259,12 @@ def _goes(pod: Object) -> bool:
     return pod["spec"].get("nodeName") == NODE and "deletionTimestamp" in pod["metadata"]
 
 
-def _kubeconfig(server: str, token: str) -> Object:
+def _kubeconfig(cluster: Object, user: Object) -> Object:
     return {
         "current-context": "here",
         "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "u", "user": {"token": token}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": user}],
     }
 
 
@@ -240,7 +272,8 @@ def _kubeconfig(server: str, token: str) -> Object:
 async def on_cluster(place: Place, **settings: Any) -> AsyncIterator[OnCluster]:
     """An operator at work in an empty namespace."""
     connection = await connect(lambda *_: None, place.kubeconfig)
-    async with connection.session() as session, FaultProxy(connection.server, connection.tls) as proxy:
+    nobody = await connect(lambda *_: None, place.nobody)
+    async with connection.session() as session, FaultProxy(nobody.server, nobody.tls) as proxy:
         found = OnCluster(place, HttpTransport(session, connection.server), settings)
         await asyncio.to_thread(empty, place.stack)
         await until(found.is_empty, found.within)

@@ -73,6 +73,8 @@ class Operated:
         self.namespace = NAMESPACE
         self.within = WITHIN
         """Seconds in which whatever is waited for must come about."""
+        self.work_seconds = 0.0
+        """For which an agent works."""
         self.configure(**settings)
         self.ahead = timedelta()
         """By how much the operator's clock is."""
