@@ -12,7 +12,7 @@ import pytest
 from agentjob_api.names import Key
 from agentjob_kube.client import Object
 from agentjob_kube.resources import AGENT_JOBS
-from came_to import KIND, Results, Run
+from came_to import KIND, Results, Run, timed
 from disturbed import ended, usual
 from lives import BROKEN, LIVES, ends_well, works
 from on_cluster import NAMESPACE, OnCluster, Place, empty, grant, on_cluster
@@ -108,6 +108,7 @@ async def some_at_once(work: Callable[[T], Awaitable[None]], items: Iterable[T])
 
 
 async def test_a_thousand_jobs_that_are_made_and_deleted_at_once_leave_nothing(results: Results, place: Place) -> None:
+    undisturbed = await usual(results, LIFE, KIND, partial(on_cluster, place))
     async with on_cluster(place) as op:
         await op.is_watching()
         began, made = time.monotonic(), list[Object]()
@@ -119,19 +120,19 @@ async def test_a_thousand_jobs_that_are_made_and_deleted_at_once_leave_nothing(r
             await op.client.delete(AGENT_JOBS, Key(NAMESPACE, job["metadata"]["name"]), job["metadata"]["uid"])
 
         await some_at_once(make, range(MANY))
-        broke = time.monotonic()
         await some_at_once(delete, made)
+        lasted = time.monotonic() - began
         await until(op.is_empty, op.within)
         took = time.monotonic() - began
         each_was_made_once(op)
         await op.nothing_more_is_done()
     fault = f"{MANY:,} jobs made as fast as they are taken, and all deleted at once"
-    results.add(Run(KIND, "jobs", fault, "nothing", broke - began, took))
+    results.add(Run(KIND, "jobs", fault, "nothing", undisturbed, took, lasted))
 
 
 async def test_a_namespace_that_is_deleted_does_not_hold_up_others(results: Results, place: Place) -> None:
     undisturbed = await usual(results, LIFE, KIND, partial(on_cluster, place))
-    stack = place.stack
+    stack, took = place.stack, list[float]()
     stack.ensure_namespace(OTHER)
     grant(stack, OTHER)
     try:
@@ -139,10 +140,10 @@ async def test_a_namespace_that_is_deleted_does_not_hold_up_others(results: Resu
             kubelet = asyncio.create_task(op.let_go(OTHER))
             await op.submit(where=OTHER)
             await until_made(op)
-            began = time.monotonic()
-            await asyncio.to_thread(stack.delete_namespace, OTHER)
-            await op.lives(LIVES[LIFE])
-            took = time.monotonic() - began
+            deleting = asyncio.create_task(asyncio.to_thread(stack.delete_namespace, OTHER))
+            with timed(took.append):
+                await op.lives(LIVES[LIFE])
+            await deleting
             stack.ensure_namespace(OTHER)
             grant(stack, OTHER)
             await op.submit("again", where=OTHER)
@@ -153,7 +154,7 @@ async def test_a_namespace_that_is_deleted_does_not_hold_up_others(results: Resu
         empty(stack, OTHER)  # nobody is on their node to let its Pods go
         stack.delete_namespace(OTHER)
     fault = "a namespace is deleted in which a job works, and made again"
-    results.add(Run(KIND, "jobs", fault, "nothing in other namespaces", undisturbed, took))
+    results.add(Run(KIND, "jobs", fault, "nothing in other namespaces", undisturbed, took[0]))
 
 
 async def until_made(op: OnCluster, name: str = "fix-1") -> None:

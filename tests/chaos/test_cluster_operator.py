@@ -33,9 +33,9 @@ async def test_an_operator_that_is_killed_at_any_write_loses_and_doubles_nothing
     took: list[float] = []
     async with on_cluster(place) as op:
         await op.is_watching()
-        async with killed_at(op, number, after=after):
+        async with killed_at(op, number, after=after) as away:
             with timed(took.append):
                 await op.lives(life)
             await op.nothing_was_lost_or_doubled(life)
     fault = f"operator killed before and after each of the {len(life.writes)} writes of a job that {name}"
-    results.add(Run(KIND, "operator", fault, "nothing", undisturbed, took[0]))
+    results.add(Run(KIND, "operator", fault, "nothing", undisturbed, took[0], sum(away)))

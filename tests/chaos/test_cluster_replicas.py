@@ -32,8 +32,10 @@ SEVERAL = {"lease": {"namespace": LEASE.namespace, "name": LEASE.name}, "podName
 SKEW = timedelta(minutes=5)
 REVOKED_SECONDS = 10.0
 LEASE_SECONDS = 15.0
-Disturb = Callable[..., AbstractAsyncContextManager[float]]
-"""Something goes wrong with an operator, or with it and another one; gives the seconds for which."""
+Lengths = list[float]
+"""Of faults that came one after the other, in seconds."""
+Disturb = Callable[..., AbstractAsyncContextManager[Lengths]]
+"""Something goes wrong with an operator, or with it and another one; gives for how long, once that is known."""
 
 
 async def holder(op: OnCluster) -> str:
@@ -74,13 +76,18 @@ async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         yield
 
 
+async def is_away(op: OnCluster, seconds: Lengths) -> None:
+    """It starts again, for as long as that takes."""
+    seconds.append(await op.start_again())
+
+
 def was_told(op: OnCluster, status: HTTPStatus) -> bool:
     """Whether a write of the operator's was answered so."""
     return ("update", status) in {(seen.verb, seen.status) for seen in op.proxy.seen}
 
 
 @asynccontextmanager
-async def stopped_in_a_write(op: OnCluster) -> AsyncIterator[float]:
+async def stopped_in_a_write(op: OnCluster) -> AsyncIterator[Lengths]:
     """It is told to stop while a write is on its way, and another one comes."""
     rule = Rule("update", "agentjobs/status", Slow(1.0))
     op.proxy.rules.append(rule)
@@ -91,48 +98,51 @@ async def stopped_in_a_write(op: OnCluster) -> AsyncIterator[float]:
     async def stop_and_start() -> None:
         await until(is_under_way, op.within)
         assert await op.end(signal.SIGTERM) == 0
-        op.start()
+        away.append(await op.start_again())
 
+    away: Lengths = []
     async with meanwhile(stop_and_start()):
-        yield 0.0
+        yield away
 
 
 @asynccontextmanager
-async def both_act(op: OnCluster, other: OnCluster) -> AsyncIterator[float]:
+async def both_act(op: OnCluster, other: OnCluster) -> AsyncIterator[Lengths]:
     """Nothing keeps a second one from acting, as where a Lease was taken from one that does not know it yet."""
-    yield 0.0
+    yield []
 
 
 @asynccontextmanager
-async def one_goes(op: OnCluster, other: OnCluster, how: signal.Signals) -> AsyncIterator[float]:
+async def one_goes(op: OnCluster, other: OnCluster, how: signal.Signals) -> AsyncIterator[Lengths]:
     """The one that acts is ended, and the other one acts: at once where it was told to stop, else after the Lease."""
     await op.end(how)
-    yield LEASE_SECONDS if how is signal.SIGKILL else 0.0
+    yield [LEASE_SECONDS] if how is signal.SIGKILL else []
     assert await holder(op) == "operator-b"
 
 
 @asynccontextmanager
-async def both_are_killed(op: OnCluster, other: OnCluster) -> AsyncIterator[float]:
+async def both_are_killed(op: OnCluster, other: OnCluster) -> AsyncIterator[Lengths]:
     """Both are killed at once, and start again in their Pods: the one that acted need not wait for its own Lease."""
     await asyncio.gather(op.kill(), other.kill())
-    op.start()
-    other.start()
-    yield 0.0
+    away: Lengths = []
+    async with meanwhile(is_away(op, away)):
+        other.start()
+        yield away
     assert await holder(op) == "operator-a"
 
 
 @asynccontextmanager
-async def lease_is_stolen(op: OnCluster) -> AsyncIterator[float]:
+async def lease_is_stolen(op: OnCluster) -> AsyncIterator[Lengths]:
     """Somebody writes another name into the Lease: the one that acts ends, and starts again when nobody renews it."""
     await op.client.patch(LEASES, LEASE, {"spec": {"holderIdentity": "somebody"}})
     assert await op.exit_code() == 1
-    op.start()
-    yield LEASE_SECONDS
+    away = [LEASE_SECONDS]
+    async with meanwhile(is_away(op, away)):
+        yield away
     assert await holder(op) == "operator-a"
 
 
 @asynccontextmanager
-async def rights_are_revoked(op: OnCluster) -> AsyncIterator[float]:
+async def rights_are_revoked(op: OnCluster) -> AsyncIterator[Lengths]:
     """Its Role is taken from it for a while."""
     stack = op.place.stack
     await asyncio.to_thread(stack.kubectl, "delete", "rolebinding", RELEASE, "-n", NAMESPACE)
@@ -142,12 +152,12 @@ async def rights_are_revoked(op: OnCluster) -> AsyncIterator[float]:
         await asyncio.to_thread(grant, stack)
 
     async with meanwhile(give_back()):
-        yield REVOKED_SECONDS
+        yield [REVOKED_SECONDS]
     assert was_told(op, HTTPStatus.FORBIDDEN)
 
 
 @asynccontextmanager
-async def token_is_revoked(op: OnCluster) -> AsyncIterator[float]:
+async def token_is_revoked(op: OnCluster) -> AsyncIterator[Lengths]:
     """The Secret that its token is bound to is deleted; another token comes into the file a while later."""
     place = op.place
     next_token = await asyncio.to_thread(token, place.stack, f"{RELEASE}-another")
@@ -167,12 +177,12 @@ async def token_is_revoked(op: OnCluster) -> AsyncIterator[float]:
         write(place.token, next_token)
 
     async with meanwhile(give_another()):
-        yield time.monotonic() - began + REVOKED_SECONDS
+        yield [time.monotonic() - began, REVOKED_SECONDS]
     assert was_told(op, HTTPStatus.UNAUTHORIZED)
 
 
 @asynccontextmanager
-async def clock_is_put_right(op: OnCluster) -> AsyncIterator[float]:
+async def clock_is_put_right(op: OnCluster) -> AsyncIterator[Lengths]:
     """It was behind until the first attempt has ended: what is to come in time does then."""
 
     async def put_right() -> None:
@@ -180,12 +190,12 @@ async def clock_is_put_right(op: OnCluster) -> AsyncIterator[float]:
         await op.later(SKEW.total_seconds())
 
     async with meanwhile(put_right()):
-        yield 0.0
+        yield []
 
 
 @asynccontextmanager
-async def nothing(op: OnCluster) -> AsyncIterator[float]:
-    yield 0.0
+async def nothing(op: OnCluster) -> AsyncIterator[Lengths]:
+    yield []
 
 
 @dataclass(frozen=True)
@@ -233,9 +243,9 @@ async def test_nothing_is_lost_or_doubled_when(results: Results, place: Place, f
         began = time.monotonic()
         await op.submit()
         await works(op)
-        async with row.disturb(op, *others) as lasted:
+        async with row.disturb(op, *others) as lengths:
             await op.end_agent(BROKEN, code=1)
             await goes_on(op)
             took = time.monotonic() - began
             await op.nothing_was_lost_or_doubled(LIVES[LIFE])
-    results.add(Run(KIND, "operator", fault, row.sees, undisturbed, took, lasted))
+    results.add(Run(KIND, "operator", fault, row.sees, undisturbed, took, sum(lengths)))

@@ -1,6 +1,7 @@
 """An operator whose every request goes through a fault proxy, and what it must not have lost or doubled in the end."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
@@ -56,6 +57,17 @@ class Disturbed(Operated):
         seen = (each for each in self.proxy.seen if each.resource == "agentjobs/status" and each.name == "fix")
         jobs = (each.done for each in seen if each.done is not None)
         return [job["status"] for job in jobs if uid in {"", job["metadata"]["uid"]}]
+
+    async def start_again(self) -> float:
+        """Starts another operator; the seconds until it asks for something."""
+        began, before = time.monotonic(), len(self.proxy.seen)
+        self.start()
+
+        async def asks() -> bool:
+            return len(self.proxy.seen) > before
+
+        await until(asks, self.within)
+        return time.monotonic() - began
 
     async def is_watching(self) -> None:
         """Returns once the operator has everything in view."""
@@ -144,19 +156,23 @@ async def doubled(op: Disturbed) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def killed_at(op: Disturbed, number: int, *, after: bool) -> AsyncIterator[None]:
-    """The operator is killed before its n-th write is passed on, or when it was done; another one starts at once."""
+async def killed_at(op: Disturbed, number: int, *, after: bool) -> AsyncIterator[list[float]]:
+    """The operator is killed before its n-th write is passed on, or when it was done; another one starts at once.
+
+    Gives the seconds until that one has started, once it has.
+    """
+    away: list[float] = []
     op.proxy.rules.append(Rule("write", "*", Stop(after=after), skip=number - 1))
 
     async def kill_and_start() -> None:
         await op.proxy.stopped.wait()
         await op.kill()
         op.proxy.go_on()
-        op.start()
+        away.append(await op.start_again())
 
     killing = asyncio.create_task(kill_and_start())
     try:
-        yield
+        yield away
         assert killing.done(), f"there was no write {number}"
     finally:
         killing.cancel()

@@ -16,6 +16,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from agentjob_api.names import GROUP, LABEL_JOB
 from agentjob_kube.client import Client, Object
@@ -23,7 +24,7 @@ from agentjob_kube.connect import connect
 from agentjob_kube.errors import ApiError
 from agentjob_kube.resources import AGENT_JOBS, LEASES, PODS
 from agentjob_kube.transport import Request
-from agentjob_kube.wire import HttpTransport
+from agentjob_kube.wire import PATIENCE, HttpTransport
 from deploy.stack import Stack
 from disturbed import Disturbed
 from fault_proxy import FaultProxy
@@ -141,10 +142,14 @@ def grant(stack: Stack, *namespaces: str) -> None:
 
 def empty(stack: Stack, namespace: str = NAMESPACE) -> None:
     """Takes all jobs, their Pods and Leases away, whatever becomes of them otherwise, all of a kind in one request."""
+    for path, query in _all_of_it(namespace):
+        stack.kubectl("delete", "--raw", f"{path}?{urlencode(query)}", timeout=WITHIN)
+
+
+def _all_of_it(namespace: str) -> Iterator[tuple[str, dict[str, str]]]:
     for kind in (AGENT_JOBS, PODS, LEASES):
-        chosen = f"&labelSelector={LABEL_JOB}" if kind is PODS else ""
-        path = f"{kind.path(namespace)}?gracePeriodSeconds=0{chosen}"
-        stack.kubectl("delete", "--raw", path, timeout=150)
+        chosen = {"labelSelector": LABEL_JOB} if kind is PODS else {}
+        yield kind.path(namespace), {"gracePeriodSeconds": "0", **chosen}
 
 
 class OnCluster(Disturbed):
@@ -275,7 +280,9 @@ async def on_cluster(place: Place, **settings: Any) -> AsyncIterator[OnCluster]:
     nobody = await connect(lambda *_: None, place.nobody)
     async with connection.session() as session, FaultProxy(nobody.server, nobody.tls) as proxy:
         found = OnCluster(place, HttpTransport(session, connection.server), settings)
-        await asyncio.to_thread(empty, place.stack)
+        patient = HttpTransport(session, connection.server, PATIENCE._replace(request=WITHIN))
+        for path, query in _all_of_it(NAMESPACE):  # kubectl would take a second for each of many tests
+            await patient.send(Request(method="DELETE", path=path, query=query))
         await until(found.is_empty, found.within)
         found.put_ahead(timedelta())
         found.go_through(proxy)
