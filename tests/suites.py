@@ -84,7 +84,7 @@ SUITES = (
 CHAOS = Suite(
     name="chaos",
     about="every fault, also of the real cluster; its results are docs/reliability.md",
-    minutes=60,
+    minutes=90,
     commands=(pytest("tests/chaos", "--record"), (PYTHON, "docs/generate.py")),
 )
 """Not among all: it takes longer than all others together, and `faults` is the short of it."""
