@@ -18,7 +18,7 @@ from agentjob_api.lines import Line
 from agentjob_api.names import AGENT_CONTAINER, Key, pod_name
 from agentjob_gateway.history import ArchiveError, DamagedError
 from agentjob_gateway.known import Known
-from agentjob_gateway.reading import PATIENCE, End, Gap, Next, Reading, end_of, next_step
+from agentjob_gateway.reading import PATIENCE, End, Flow, Gap, Next, Reading, end_of, next_step
 from agentjob_gateway.sse import OPEN, Position
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client
@@ -77,6 +77,7 @@ class Follower:
         """How often in a row a log was read without a new line."""
         self._at_least = 0.0
         """Seconds for which the API server wants to be left alone."""
+        self._flow = Flow()
 
     async def items(self, attempt: int, last: Line | None = None) -> AsyncGenerator[Line | Gap, None]:
         """Everything from this attempt on, as it comes. Ends when the job has, or is gone.
@@ -205,7 +206,8 @@ class Follower:
             step = next_step(self._end, has_ended=has_ended, seconds=self._pace.clock() - vain_since)
             if step is Next.LATER:
                 self._failures += 1
-                await self._pace.wait(self._known, self._pace.again.delay(self._failures, self._at_least))
+                failures = 1 if self._flow.is_hasty(self._pace.clock()) else self._failures
+                await self._pace.wait(self._known, self._pace.again.delay(failures, self._at_least))
         if step is Next.LOST or (reading.until != OPEN and not reading.is_complete):
             yield reading.rest()
 
@@ -220,11 +222,15 @@ class Follower:
         self._counts.follows += 1
         self._at_least = 0.0
         has_text = has_lines = False
+        size, begun = 0, self._pace.clock()
         try:
             async with aclosing(self._log(reading.attempt, follow=not has_ended, since=since)) as found:
                 async for line in found:
                     has_text, has_lines = has_text or line is None, has_lines or line is not None
-                    for item in reading.take(line) if line is not None else ():
+                    if line is None:
+                        continue
+                    size += len(line.message)
+                    for item in reading.take(line):
                         self._failures = 0
                         yield item
                     if reading.is_complete or reading.is_missing_lines:
@@ -234,6 +240,7 @@ class Follower:
             self._failed(error, reading.attempt)
         finally:
             self._counts.follows -= 1
+            self._flow.came(size, self._pace.clock() - begun, self._pace.clock())
 
     def _failed(self, error: ApiError, attempt: int) -> None:
         self._end, self._at_least = end_of(error), error.retry_after

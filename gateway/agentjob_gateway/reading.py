@@ -13,6 +13,10 @@ OVERLAP: Final = timedelta(seconds=2)
 """A log is read again from so long before its last line: the kubelet knows whole seconds, and a time of its own."""
 MOST_SEARCHES: Final = 10
 """How often the whole log of an attempt is searched for lines that are missing: it may be one of 10 MiB."""
+HASTY_RATE: Final = 10 * 1024 * 1024 / 300.0
+"""Bytes a second of a log that is turned over, at 10 MiB, every five minutes or more often."""
+HASTE_SECONDS: Final = 5.0
+"""How long it is tried without delay to read on in such a one."""
 _LAST_BEGINS: Final = b'{"type":"agentjob","subtype":"outcome"'
 
 
@@ -77,6 +81,25 @@ class Reading:
     def rest(self) -> Gap:
         """What is wanted and has not come."""
         return Gap(self.attempt, self.seq + 1, None if self.until == OPEN else self.until)
+
+
+class Flow:
+    """How fast a log grows, as far as it was read."""
+
+    def __init__(self) -> None:
+        self._rate = 0.0
+        """Bytes a second, while it was last read with anything coming."""
+        self._last = float("-inf")
+        """When that was."""
+
+    def came(self, size: int, seconds: float, now: float) -> None:
+        """So many bytes were read within a time, up to now."""
+        if size:
+            self._rate, self._last = size / max(seconds, 1.0), now
+
+    def is_hasty(self, now: float) -> bool:
+        """Whether it is to be read on without delay: it may be turned over before that."""
+        return self._rate >= HASTY_RATE and now - self._last < HASTE_SECONDS
 
 
 class End(Enum):

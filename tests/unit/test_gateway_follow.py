@@ -16,7 +16,7 @@ from agentjob_api.notices import Notice, notice
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.follow import LOOK_SECONDS, Counts, Follower, Pace
 from agentjob_gateway.known import Known
-from agentjob_gateway.reading import MOST_SEARCHES, End, Gap, Next, next_step
+from agentjob_gateway.reading import HASTE_SECONDS, HASTY_RATE, MOST_SEARCHES, End, Gap, Next, next_step
 from agentjob_gateway.sse import OPEN, Position
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client
@@ -202,6 +202,18 @@ async def test_reading_in_vain_is_done_more_and_more_seldom_until_a_line_comes()
     assert play.waits[0] <= 0.1
     assert 2.5 <= play.waits[9] <= 5.0
     assert play.waits[10] <= 0.1
+
+
+async def test_a_log_that_grows_fast_is_read_on_without_delay_for_a_while() -> None:
+    """It may be turned over before that, and what nobody has read by then is gone."""
+    big = said(1, message={"type": "assistant", "text": "x" * int(HASTY_RATE)})
+    play = await played([big], *[DOWN] * 150, [last(2)], then=[*[nothing] * 150, is_now(ended())])
+
+    hasty = [wait for at, wait in enumerate(play.waits) if sum(play.waits[:at]) < HASTE_SECONDS]
+    assert play.found == ["1-1", "1-2", "end"]
+    assert len(hasty) > 45
+    assert max(hasty) <= 0.1
+    assert play.waits[len(hasty)] >= 2.5
 
 
 async def test_the_api_server_is_given_the_time_that_it_asks_for() -> None:
