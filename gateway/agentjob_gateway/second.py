@@ -7,7 +7,7 @@ find out by what is in the store alone: neither asks the other, and either may b
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from agentjob_api.lines import Line
 from agentjob_gateway.archive import Archive
@@ -18,6 +18,9 @@ from agentjob_gateway.reading import Gap
 from agentjob_gateway.record import ArchiveCounts, Lines, Pace, Record
 
 Object = dict[str, Any]
+
+LOOKS: Final = 2
+"""How often it is looked, while a part is waited for, whether it has come."""
 
 
 class Second:
@@ -40,13 +43,19 @@ class Second:
         return await self._archive.gaps(namespace, uid, attempt)
 
     async def write(self, namespace: str, uid: str, part: Part) -> int:
-        """Keeps a part unless it is there in time; the bytes that were written."""
-        if not self._is_alone and not await self._is_there(namespace, uid, part):
-            await self._pace.sleep(self._pace.part_seconds)
-        if await self._is_there(namespace, uid, part):
-            self._is_alone = False
-            return 0
-        self._is_alone = True
+        """Keeps a part unless it comes in time; the bytes that were written. What the first left out does not come."""
+        is_passed = False
+        for waits in range(0 if self._is_alone else LOOKS, -1, -1):
+            found = (await self.kept(namespace, uid)).get(part.attempt, Kept())
+            if found.is_sealed or Spans(found.parts).covers(part.span):
+                self._is_alone = False
+                return 0
+            # Beyond what it has not written: it does not have these lines, and will not.
+            is_passed = any(span.last > part.span.last for span in found.parts)
+            if is_passed or not waits:
+                break
+            await self._pace.sleep(self._pace.part_seconds / LOOKS)
+        self._is_alone = not is_passed
         for line in part.lines():
             self._heard(line)
         return await self._archive.write(namespace, uid, part)
@@ -56,10 +65,6 @@ class Second:
 
     async def seal(self, namespace: str, uid: str, attempt: int) -> None:
         """Does nothing."""
-
-    async def _is_there(self, namespace: str, uid: str, part: Part) -> bool:
-        found = (await self.kept(namespace, uid)).get(part.attempt, Kept())
-        return found.is_sealed or Spans(found.parts).covers(part.span)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from agentjob_gateway.archive import Archive
 from agentjob_gateway.archive_keys import Kept, Part, Span
 from agentjob_gateway.reading import Gap
 from agentjob_gateway.record import ArchiveCounts, Pace, Record
-from agentjob_gateway.second import Second
+from agentjob_gateway.second import LOOKS, Second
 from agentjob_kube.backoff import Backoff
 from scripted_lines import Script
 from stores import Unreliable
@@ -73,8 +73,10 @@ class Place:
         pytest.param([(1, 5), (6, 9)], [], 0, False, id="it is there in other parts"),
         pytest.param([(1, 5)], [(6, 9)], 1, False, id="the rest of it comes in time"),
         pytest.param([], [(1, 20)], 1, False, id="all of it comes in time"),
-        pytest.param([(1, 5)], [(7, 9)], 1, True, id="a line of it does not come"),
-        pytest.param([], [], 1, True, id="nothing comes"),
+        pytest.param([(1, 5)], [(7, 8)], 2, True, id="a line of it does not come"),
+        pytest.param([], [], 2, True, id="nothing comes"),
+        pytest.param([(1, 5)], [(7, 9)], 1, True, id="a line of it is left out meanwhile"),
+        pytest.param([(1, 5), (7, 9)], [], 0, True, id="a line of it has been left out"),
     ],
 )
 async def test_a_part_is_written_unless_the_first_has_written_it_in_time(
@@ -84,7 +86,7 @@ async def test_a_part_is_written_unless_the_first_has_written_it_in_time(
     await place.first(*before)
     place.meanwhile = lambda: place.first(*meanwhile)
     assert await place.write(2, 8) is writes
-    assert place.waits == [7.0] * waits
+    assert place.waits == [3.5] * waits
     assert (Span(2, 8) in await place.spans()) is writes
     assert place.heard == (list(range(2, 9)) if writes else [])
 
@@ -92,10 +94,19 @@ async def test_a_part_is_written_unless_the_first_has_written_it_in_time(
 async def test_who_does_not_write_is_not_waited_for_again_until_they_do() -> None:
     place = Place()
     assert [await place.write(seq, seq) for seq in (1, 2, 3)] == [True, True, True]
-    assert len(place.waits) == 1
+    assert len(place.waits) == LOOKS
     await place.first((4, 4))
     assert [await place.write(seq, seq) for seq in (4, 5)] == [False, True]
-    assert len(place.waits) == 2
+    assert len(place.waits) == 2 * LOOKS
+
+
+async def test_who_has_left_out_lines_is_waited_for_as_ever() -> None:
+    place = Place()
+    await place.first((3, 4))
+    assert [await place.write(*span) for span in ((1, 2), (3, 4))] == [True, False]
+    assert place.waits == []
+    await place.write(5, 5)
+    assert len(place.waits) == LOOKS
 
 
 async def test_what_is_sealed_is_left_alone() -> None:
