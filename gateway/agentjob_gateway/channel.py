@@ -2,21 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 from agentjob_api.lines import Line
 from agentjob_api.phases import Phase
 from agentjob_gateway import answers, sse
+from agentjob_gateway.elsewhere import Elsewhere
 from agentjob_gateway.entries import clipped, entry_of
 from agentjob_gateway.follow import LOOK_SECONDS, PACE, Counts, Follower, Pace
 from agentjob_gateway.history import ArchiveError
 from agentjob_gateway.known import Known
-from agentjob_gateway.past import Pasts
+from agentjob_gateway.past import Pasts, batched
 from agentjob_gateway.reading import Gap
-from agentjob_gateway.ring import BATCH_BYTES, MAX_BYTES, MAX_ENTRIES, Entry, Ring
+from agentjob_gateway.ring import MAX_BYTES, MAX_ENTRIES, Entry, Ring
 from agentjob_gateway.sse import Position
 from agentjob_kube.client import Client
 
@@ -49,6 +50,9 @@ class Tuning(NamedTuple):
     """How long all may take to go when they are sent elsewhere."""
     buffer_bytes: int = 256 * 1024
     """What is written for a client beyond what it has read, before it is waited for."""
+    elsewhere: float = 12.0
+    """How long lines that are lost here are waited for: another replica may have them, and writes what it has within
+    that time of usual ones (see second.py)."""
     pace: Pace = PACE
 
 
@@ -96,6 +100,7 @@ class Channel:
         self._standing, self.state = _state(known.job)
         self._follower: Final = partial(Follower, client, known, counts, tuning.pace)
         self._pasts = Pasts(self._past)
+        self._elsewhere = Elsewhere(known, tuning.pace, tuning.elsewhere)
         self._tasks = [asyncio.create_task(self._follow(start)), asyncio.create_task(self._watch())]
         self._tasks[0].add_done_callback(self._followed)
 
@@ -120,13 +125,18 @@ class Channel:
 
     def _begin(self, position: Position) -> None:
         """Begins behind a position. What comes before it is past; whoever waits for it looks there."""
-        waiting = (*self._live, *self._ahead)
-        for reader in waiting:
-            self.detach(reader)
-        self.ring.begin(position)
-        for reader in waiting:
-            reader.wake()
+        with self._apart({*self._live, *self._ahead}):
+            self.ring.begin(position)
         self._tell_news()
+
+    @contextmanager
+    def _apart(self, readers: set[Reader]) -> Iterator[None]:
+        """Lets readers look by themselves for what the block puts into the ring."""
+        for reader in readers:
+            self.detach(reader)
+        yield
+        for reader in readers:
+            reader.wake()
 
     def _followed(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
@@ -161,9 +171,15 @@ class Channel:
     def _publish(self, item: Line | Gap) -> None:
         """Takes the next line. All that come in one turn of the event loop are handed out together at its end."""
         entry = entry_of(self.job, item)
+        if isinstance(item, Gap):
+            self._counts.gaps += 1
+            self._elsewhere.miss(entry.position)
+            with self._apart(set(self._live)):
+                self.ring.append(entry)
+            self._advanced()
+            return
         self.ring.append(entry)
-        self._counts.lines += entry.time is not None
-        self._counts.gaps += entry.time is None
+        self._counts.lines += 1
         if not self._pending:
             asyncio.get_running_loop().call_soon(self.flush)
         self._pending.append(entry.chunk)
@@ -175,6 +191,10 @@ class Channel:
         chunks = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
         self._pending.clear()
         self._hand_out(chunks, self._live)
+        self._advanced()
+
+    def _advanced(self) -> None:
+        """Tells of what is in the ring those that nothing is handed out to."""
         for reader in [each for each in self._ahead if each.position <= self.ring.last]:
             self._ahead.discard(reader)
             reader.wake()
@@ -235,18 +255,16 @@ class Channel:
                 yield found
                 after = found[-1].position
 
-    async def _past(self, after: Position, until: Position) -> AsyncGenerator[Sequence[Entry], None]:
-        batch: list[Entry] = []
-        size = 0
-        async with aclosing(self._follower().past(after, until)) as items:
-            async for item in items:
-                batch.append(entry_of(self.job, item))
-                size += len(batch[-1].chunk)
-                if size >= BATCH_BYTES:
-                    yield batch
-                    batch, size = [], 0
-        if batch:
-            yield batch
+    async def told(self, after: Position) -> AsyncGenerator[Sequence[Entry], None]:
+        """As `missed`, for clients: a gap is told once it is known that no other replica has kept its lines, either."""
+        async with aclosing(self.missed(after)) as batches:
+            async for batch in batches:
+                async with aclosing(self._elsewhere.filled(batch)) as filled:
+                    async for each in filled:
+                        yield each
+
+    def _past(self, after: Position, until: Position) -> AsyncGenerator[Sequence[Entry], None]:
+        return batched(self.job, self._follower().past(after, until))
 
     async def news(self) -> None:
         """Returns when there is more, or this is the end."""

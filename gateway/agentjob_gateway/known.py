@@ -66,6 +66,11 @@ class Known:
         return self._history is not None and answers.archival(self.job) == Archival.ARCHIVED
 
     @property
+    def is_kept(self) -> bool:
+        """Whether there is a history at all."""
+        return self._history is not None
+
+    @property
     def facts(self) -> dict[str, str]:
         """What a line of the log says of it."""
         return {"namespace": self.key.namespace, "job": self.key.name}

@@ -6,7 +6,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
-from agentjob_gateway.ring import Entry
+from agentjob_api.lines import Line
+from agentjob_gateway.entries import entry_of
+from agentjob_gateway.reading import Gap
+from agentjob_gateway.ring import BATCH_BYTES, Entry
 from agentjob_gateway.sse import Position
 
 NEAR: Final = 1_000
@@ -17,6 +20,21 @@ KEPT: Final = 4
 Batches = AsyncGenerator[Sequence[Entry], None]
 Read = Callable[[Position, Position], Batches]
 """What there is between two positions; raises ArchiveError."""
+
+
+async def batched(job: str, items: AsyncGenerator[Line | Gap, None]) -> Batches:
+    """Lines and gaps of a job, by its name, as entries: so many at once as are handed out at once."""
+    batch: list[Entry] = []
+    size = 0
+    async with aclosing(items):
+        async for item in items:
+            batch.append(entry_of(job, item))
+            size += len(batch[-1].chunk)
+            if size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+    if batch:
+        yield batch
 
 
 class Pasts:

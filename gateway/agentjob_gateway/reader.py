@@ -168,7 +168,7 @@ class Reader(asyncio.Protocol):
         """Writes what the client has not got yet. True when that was the end."""
         self.behind_since = asyncio.get_running_loop().time()
         await self._drained()
-        async with aclosing(self._channel.missed(self.position)) as batches:
+        async with aclosing(self._channel.told(self.position)) as batches:
             async for batch in batches:
                 if self._is_leaving:
                     break

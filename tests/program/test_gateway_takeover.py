@@ -1,6 +1,7 @@
 """Replicas that come and go: each job falls to one, another one stands by, and no line is lost between them."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -153,6 +154,39 @@ async def test_who_hands_a_job_over_goes_on_writing_while_the_next_one_does_not(
     assert await place.until_archived() == "Archived"
     assert await place.seqs() == [1, 2, 3, 4]
     assert after.hub.counts.gaps == 0
+
+
+async def test_a_client_gets_lines_that_only_the_other_replica_has_read(place: Archived) -> None:
+    await begin(place)
+    await place.ready(*NAMES)
+    first = owner(await place.uid(), NAMES)
+    keeping = await place.replica(first)
+    place.at.say(1, 2)
+    await place.until_kept(2)
+    place.store.fault = lambda call, _: FULL if call == "put" else None
+    place.at.say(3, 4)
+
+    async def has_read() -> bool:
+        return keeping.hub.counts.lines == 4
+
+    await until(has_read)
+    place.cluster.rotate_log(NAMESPACE, "fix-1")
+    place.at.say(5)
+    other = await place.replica(next(name for name in NAMES if name != first))
+
+    async def has_lost() -> bool:
+        return other.hub.counts.gaps == 1
+
+    await until(has_lost)
+    told = other.hub._channels[await place.uid()].told(START)
+    seqs = [entry.position.seq for entry in await anext(told)]
+    place.store.fault = lambda _, __: None
+    async with aclosing(told):
+        async for batch in told:
+            seqs += [entry.position.seq for entry in batch if entry.time is not None]
+    assert seqs == [1, 2, 3, 4, 5]
+    await place.at.finish(6)
+    assert await place.until_archived() == "Archived"
 
 
 # Where one begins that starts

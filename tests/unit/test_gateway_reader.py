@@ -75,7 +75,7 @@ class Script:
         self._steps = list(steps)
         self._fails = fails
 
-    async def missed(self, after: Position) -> AsyncGenerator[Sequence[Entry], None]:
+    async def told(self, after: Position) -> AsyncGenerator[Sequence[Entry], None]:
         if self._fails:
             raise ArchiveError("no answer")
         found = [entry for entry in self.lines if entry.position > after]

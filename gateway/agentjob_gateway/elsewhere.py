@@ -1,0 +1,91 @@
+"""Lines that are lost here, and perhaps not at another replica: what it keeps of them takes the place of the gap.
+
+Two replicas follow each job. When both are cut off, the one that comes back first may read what is turned over before
+the other one has come.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from agentjob_api.lines import Line
+from agentjob_gateway.follow import Pace
+from agentjob_gateway.history import ArchiveError
+from agentjob_gateway.known import Known
+from agentjob_gateway.past import Pasts, batched
+from agentjob_gateway.reading import Gap, Reading
+from agentjob_gateway.ring import Entry
+from agentjob_gateway.sse import OPEN, Position
+
+AGAIN_SECONDS: Final = 1.0
+"""Between two looks into the archive for what it had not yet."""
+log = logging.getLogger(__name__)
+
+
+class Elsewhere:
+    """Of one job."""
+
+    def __init__(self, known: Known, pace: Pace, seconds: float) -> None:
+        """`seconds`: how long lines are waited for, counted from when they were found to be missing."""
+        self._known = known
+        self._pace = pace
+        self._seconds = seconds
+        self._until: dict[Position, float] = {}
+        """Until when the lines of a gap may come, by the gap's position."""
+        self._pasts = Pasts(self._read)
+
+    def miss(self, position: Position) -> None:
+        """From now on the lines of a gap are waited for, unless their attempt is over: then nobody has them yet."""
+        now = self._pace.clock()
+        self._until = {each: until for each, until in self._until.items() if until > now}
+        if position.seq != OPEN and not self._known.has_ended(position.attempt):
+            self._until[position] = now + self._seconds
+
+    async def filled(self, batch: Sequence[Entry]) -> AsyncGenerator[Sequence[Entry], None]:
+        """Entries with lines in place of gaps, as far as they can be had."""
+        begin = 0
+        for at, entry in enumerate(batch):
+            if entry.time is not None or entry.position.seq == OPEN or not self._known.is_kept:
+                continue
+            if begin < at:
+                yield batch[begin:at]
+            before = Position(entry.position.attempt, entry.first - 1)
+            async with aclosing(self._pasts.between(before, entry.position)) as found:
+                async for each in found:
+                    yield each
+            begin = at + 1
+        if begin < len(batch):
+            yield batch[begin:]
+
+    def _read(self, after: Position, until: Position) -> AsyncGenerator[Sequence[Entry], None]:
+        gap = Gap(until.attempt, after.seq + 1, until.seq)
+        return batched(self._known.key.name, self._items(gap, self._until.get(until, 0.0)))
+
+    async def _items(self, gap: Gap, until: float) -> AsyncGenerator[Line | Gap, None]:
+        """The lines of a gap as they come into the archive; what is not there at a moment is told as lost."""
+        reading = Reading(gap.attempt, gap.first - 1, gap.last or OPEN, searches=0)
+        while self._pace.clock() < until:
+            async with aclosing(self._kept(reading, has_gaps=False)) as found:
+                async for item in found:
+                    yield item
+            if reading.is_complete:
+                return
+            await self._pace.wait(self._known, AGAIN_SECONDS)
+        async with aclosing(self._kept(reading, has_gaps=True)) as found:
+            async for item in found:
+                yield item
+        if not reading.is_complete:
+            yield reading.rest()
+
+    async def _kept(self, reading: Reading, *, has_gaps: bool) -> AsyncGenerator[Line | Gap, None]:
+        """What is wanted and kept; unless it may have gaps, up to the first line that is not."""
+        try:
+            async with aclosing(self._known.past(reading.attempt, reading.seq)) as found:
+                async for line in found:
+                    if line.seq > reading.until or (line.seq > reading.seq + 1 and not has_gaps):
+                        return
+                    for item in reading.take(line):
+                        yield item
+        except ArchiveError as error:
+            log.info("Looking for lines that are lost here: %s", error, extra=self._known.facts)
