@@ -1,5 +1,6 @@
 """The doors as one application: routes, and what every request goes through before it reaches one."""
 
+import asyncio
 import logging
 import re
 import secrets
@@ -112,7 +113,7 @@ async def _observed(
     if isinstance(found, Streaming):
         found.when_over(tell)
     else:
-        tell()
+        asyncio.get_running_loop().call_soon(tell)  # the answer is written first: nobody is to wait for a log
     return found
 
 

@@ -89,12 +89,14 @@ class Keeper:
         uid = job["metadata"]["uid"]
         if is_gone and uid in self._records:
             return  # what it has said, and still says while its Pod is stopped, is read to its end
-        if self._is_wanted(job) and not is_gone:
+        was_wanted = uid in self._wanted
+        if is_wanted := self._is_wanted(job) and not is_gone:
             self._wanted[uid] = job
         else:
             self._wanted.pop(uid, None)
             self._failures.pop(uid, None)
-        self._news.set()
+        if is_wanted or was_wanted:  # one that has just been made is neither, and who makes it waits for an answer
+            self._news.set()
 
     def _is_wanted(self, job: Object) -> bool:
         """Whether there may be lines of a job that were not read."""
