@@ -33,6 +33,7 @@ RETRY_SECONDS = 0.1
 """How long a client waits before it comes back."""
 EVENT = re.compile(rb"id: [^/\n]+/(?:1-(\d+)|(end))\n(?:event: (\w+)\n)?data: ")
 GAP = re.compile(rb"event: gap\ndata: (\{[^\n]*\})")
+PRINTED = re.compile(rb'"at":(\d+),')
 
 
 class Watcher:
@@ -42,8 +43,8 @@ class Watcher:
         self.tally = Tally()
         self.connections = 0
         self.is_done = False
-        self.gaps: list[tuple[float, int, int | None]] = []
-        """When it was told of lost lines, and of which."""
+        self.gaps: list[tuple[float, int, int | None, float | None]] = []
+        """When it was told of lost lines, of which, and when the line after them was printed, if that came with it."""
         self._url = f"{place.door.url}/v1/jobs/{job}/events"
         self._headers = place.headers
         self._job = job
@@ -79,10 +80,10 @@ class Watcher:
             if seq:
                 self._last = f"1-{int(seq)}"
                 self.tally.take([int(seq)])
-        for told in GAP.findall(events):
-            gap = json.loads(told)
+        for told in GAP.finditer(events):
+            gap, after = json.loads(told[1]), PRINTED.search(events, told.end())
             self.tally.tell(gap["from"], gap["to"])
-            self.gaps.append((time.time(), gap["from"], gap["to"]))
+            self.gaps.append((time.time(), gap["from"], gap["to"], int(after[1]) / 1e9 if after else None))
 
     def cut(self) -> None:
         """Loses its connection."""
@@ -152,6 +153,10 @@ class Faults:
         """`seconds`: for how long lines are printed."""
         self.happened: list[tuple[float, str]] = []
         """When, and what."""
+        self.unreachable: list[tuple[float, float]] = []
+        """From when to when no gateway reached the API server."""
+        self.files: set[str] = set()
+        """Every file into which a log was turned over, with the second of it in its name."""
         self._place = place
         self._watchers = watchers
         self._followers = followers
@@ -182,11 +187,15 @@ class Faults:
         rule = ("-s", sources, "-p", "tcp", "--dport", "6443", "-j", "REJECT", "--reject-with", "tcp-reset")
         docker = ("docker", "exec", self._place.node, "iptables", "-w")
         run = self._place.stack.program.run
+        begin = time.time()
         run(*docker, "-I", "INPUT", *rule, timeout=20)
         try:
             time.sleep(CUT_SECONDS)
         finally:
             run(*docker, "-D", "INPUT", *rule, timeout=20)
+        self.unreachable.append((begin, time.time()))
+        found = f"find /var/log/pods -path '*/{NAMESPACE}_audited-*' -name '*.log.*' || true"  # some go meanwhile
+        self.files.update(run("docker", "exec", self._place.node, "sh", "-c", found, timeout=20).split())
 
     def _kill_one_gateway(self) -> None:
         names = self._place.kubectl("get", "pods", *GATEWAYS, "--sort-by=.metadata.creationTimestamp", "-o", "name")
@@ -213,6 +222,8 @@ async def measure(place: Place, lines: int) -> tuple[list[Row], Any]:
     )
     details = {
         "faults": faults.happened,
+        "unreachable": faults.unreachable,
+        "turned over": sorted(faults.files),
         "connections": [client.connections for client in (*watchers, *followers)],
         "gaps": [watcher.gaps for watcher in (*watchers, *late)],
         "archived": reasons,
