@@ -18,6 +18,8 @@ from agentjob_gateway.reading import Gap, Reading
 from agentjob_gateway.ring import Entry
 from agentjob_gateway.sse import OPEN, Position
 
+MOST: Final = 10
+"""Gaps of one job that are looked for, the latest: a log may be full of holes, where text came between its lines."""
 AGAIN_SECONDS: Final = 1.0
 """Between two looks into the archive for what it had not yet."""
 log = logging.getLogger(__name__)
@@ -32,21 +34,22 @@ class Elsewhere:
         self._pace = pace
         self._seconds = seconds
         self._until: dict[Position, float] = {}
-        """Until when the lines of a gap may come, by the gap's position."""
+        """Until when the lines of a gap may come, by the gap's position. After that they are looked for once."""
         self._pasts = Pasts(self._read)
 
     def miss(self, position: Position) -> None:
-        """From now on the lines of a gap are waited for, unless their attempt is over: then nobody has them yet."""
-        now = self._pace.clock()
-        self._until = {each: until for each, until in self._until.items() if until > now}
-        if position.seq != OPEN and not self._known.has_ended(position.attempt):
-            self._until[position] = now + self._seconds
+        """From now on the lines of a gap are looked for, and waited for, unless their attempt is over."""
+        if position.seq == OPEN or not self._known.is_kept or self._known.has_ended(position.attempt):
+            return
+        self._until[position] = self._pace.clock() + self._seconds
+        if len(self._until) > MOST:
+            del self._until[next(iter(self._until))]
 
     async def filled(self, batch: Sequence[Entry]) -> AsyncGenerator[Sequence[Entry], None]:
         """Entries with lines in place of gaps, as far as they can be had."""
         begin = 0
         for at, entry in enumerate(batch):
-            if entry.time is not None or entry.position.seq == OPEN or not self._known.is_kept:
+            if entry.time is not None or entry.position not in self._until:
                 continue
             if begin < at:
                 yield batch[begin:at]

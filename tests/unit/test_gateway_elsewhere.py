@@ -11,7 +11,7 @@ from agent_jobs import ENDED, agent_job
 from agentjob_api.lines import Line
 from agentjob_api.names import Key
 from agentjob_gateway.cache import JobCache
-from agentjob_gateway.elsewhere import AGAIN_SECONDS, Elsewhere
+from agentjob_gateway.elsewhere import AGAIN_SECONDS, MOST, Elsewhere
 from agentjob_gateway.entries import entry_of, item_of
 from agentjob_gateway.follow import Pace
 from agentjob_gateway.history import ArchiveError
@@ -129,17 +129,27 @@ async def test_a_gap_that_is_old_is_looked_for_and_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shelf", "status", "gap", "looks"),
+    ("shelf", "status", "gap"),
     [
-        pytest.param(None, RUNNING, GAP, 0, id="without an archive"),
-        pytest.param(Shelf([]), ENDED, GAP, 1, id="of an attempt that is over"),
-        pytest.param(Shelf([]), RUNNING, Gap(1, 3, None), 0, id="to an end that nobody knows"),
+        pytest.param(None, RUNNING, GAP, id="without an archive"),
+        pytest.param(Shelf([3]), ENDED, GAP, id="of an attempt that is over"),
+        pytest.param(Shelf([3]), RUNNING, Gap(1, 3, None), id="to an end that nobody knows"),
     ],
 )
-async def test_lines_that_nobody_will_write_are_not_waited_for(
-    shelf: Shelf | None, status: Object, gap: Gap, looks: int
-) -> None:
+async def test_lines_that_nobody_will_write_are_not_waited_for(shelf: Shelf | None, status: Object, gap: Gap) -> None:
     place = Place(shelf, status)
     place.elsewhere.miss(Position(1, OPEN if gap.last is None else gap.last))
     assert await place.told(gap) == [f"lost 3 to {gap.last}"]
-    assert (place.waits, len(shelf.asked) if shelf else 0) == ([], looks)
+    assert (place.waits, shelf.asked if shelf else []) == ([], [])
+
+
+async def test_of_a_log_full_of_holes_the_latest_are_looked_for_and_no_others() -> None:
+    shelf = Shelf([2 * MOST])
+    place = Place(shelf)
+    holes = [Gap(1, seq, seq) for seq in range(2, 4 * MOST + 1, 2)]
+    for hole in holes:
+        place.elsewhere.miss(Position(1, hole.first))
+    told = await place.told(*holes)
+    assert told == [f"lost {hole.first} to {hole.first}" for hole in holes]
+    assert set(shelf.asked) == {hole.first - 1 for hole in holes[-MOST:]}
+    assert sum(place.waits) == PATIENCE
