@@ -24,22 +24,22 @@ there for 5 s at the least, as briefly as agents do. A run that misses the goal 
 On the fake cluster the operator is a task in the test's own process, and a life takes a tenth of a second or so. What
 is over the goal there is an operator that waits before it tries again, which it does for whole seconds.
 """
-NOT_SHOWN = """
-## Not shown
-
-A node that is gone for good: the cluster of the tests has one.
-
+NOT_PROTECTED = """
 ## Not protected from
 
 An API server that answers a LIST with less than it has acknowledged, to an operator that has just started: a job that
 has ended then looks as one that was never begun, and gets a Pod once more, until its last status is heard. Kubernetes
 excludes it: a LIST that names no resourceVersion is consistent. One that is stale for an operator that runs already is
 above.
+
+Two agents of one job at work at once, where a node is cut off for minutes and works on: Kubernetes gives it up, and the
+next attempt starts. [How that is bounded, and who can exclude it](decisions/0019-lost-nodes.md).
 """
 GROUPS = {
     "operator": "The operator is killed, stopped or doubled",
     "requests": "Between the operator and the API server",
     "cluster": "Components of the cluster",
+    "nodes": "Nodes, on a cluster that has two to lose",
     "pods": "Pods",
     "jobs": "Jobs",
 }
@@ -53,7 +53,7 @@ def page() -> str:
     """The text of docs/reliability.md."""
     rows = json.loads(RESULTS.read_text())
     parts = [_part(title, [row for row in rows if row["group"] == group]) for group, title in GROUPS.items()]
-    return INTRODUCTION + "".join(parts) + NOT_SHOWN
+    return INTRODUCTION + "".join(parts) + NOT_PROTECTED
 
 
 def _part(title: str, rows: list[dict[str, Any]]) -> str:
