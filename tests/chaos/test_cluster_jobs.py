@@ -81,8 +81,7 @@ async def test_a_job_that_is_deleted_leaves_nothing_and_one_of_its_name_starts_a
         began = time.monotonic()
         await op.delete()
         second: str = (await op.submit())["metadata"]["uid"]
-        if settings:
-            op.start()
+        away = await op.start_again() if settings else 0.0
 
         async def its_pod() -> bool:
             return [owner(pod) for pod in await op.pods() if pod["spec"].get("nodeName")] == [second]
@@ -93,7 +92,8 @@ async def test_a_job_that_is_deleted_leaves_nothing_and_one_of_its_name_starts_a
         each_was_made_once(op)
         assert ended(op.written(second)[-1]) == LIVES[LIFE].end
         assert await op.pods() == []
-    results.add(Run(KIND, "jobs", f"deleted {phase}, and one of its name made at once", "nothing", undisturbed, took))
+    fault = f"deleted {phase}, and one of its name made at once"
+    results.add(Run(KIND, "jobs", fault, "nothing", undisturbed, took, away))
 
 
 async def some_at_once(work: Callable[[T], Awaitable[None]], items: Iterable[T]) -> None:
