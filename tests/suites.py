@@ -77,8 +77,12 @@ SUITES = (
     Suite(
         name="e2e",
         about="whole jobs on the real cluster",
-        minutes=30,
-        commands=((PYTHON, "-m", "tests.support.browser"), pytest("tests/e2e")),
+        minutes=45,
+        commands=(
+            (PYTHON, "-m", "tests.support.browser"),
+            (PYTHON, "-m", "deploy.kind.traefik"),
+            pytest("tests/e2e"),
+        ),
     ),
 )
 CHAOS = Suite(

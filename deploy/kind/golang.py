@@ -34,11 +34,13 @@ class Built:
     package: str
     flags: str = ""
     """For the linker."""
+    root: Path = SOURCES
+    """Where the module's directory is."""
 
     @property
     def sources(self) -> Path:
         """The directory of its go.mod."""
-        return SOURCES / self.module
+        return self.root / self.module
 
     @property
     def key(self) -> str:

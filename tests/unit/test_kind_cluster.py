@@ -13,6 +13,7 @@ from deploy.kind.leftovers import Supervisor, supervisor
 from deploy.kind.node_image import lay_out
 from deploy.kind.nodes import PUBLISHED, configuration, first_binding, full_name, lacks
 from deploy.kind.steps import line
+from deploy.kind.traefik import lay_out_lego
 
 HERE = Checkout(Path("/home/me/agentjob"))
 ALL = [HERE, *(Checkout(HERE.root, name) for name in BESIDE)]
@@ -181,6 +182,20 @@ def test_the_context_of_the_node_image(tmp_path: Path) -> None:
     assert not (context / "rootfs/usr/local/bin/etcd").exists()
     assert (context / "Dockerfile").exists()
     assert (context / "rootfs/kind/bin/pod-network.sh").stat().st_mode & 0o111
+
+
+def test_traefik_is_built_with_all_of_lego_but_its_programs_and_providers(tmp_path: Path) -> None:
+    lego, sources = tmp_path / "module", tmp_path / "traefik"
+    for path in (lego / "challenge/provider.go", lego / "providers/dns/azure/azure.go", lego / "cmd/cmd.go"):
+        path.parent.mkdir(parents=True)
+        path.write_text("package it")
+    (sources / "dns").mkdir(parents=True)
+    (sources / "dns/dns.go").write_text("package dns")
+    (sources / "go.mod").write_text("module traefik\n")
+    lay_out_lego(lego, sources)
+    found = {str(path.relative_to(sources / "lego")) for path in (sources / "lego").rglob("*.go")}
+    assert found == {"challenge/provider.go", "providers/dns/dns.go"}
+    assert "replace github.com/go-acme/lego/v5 => ./lego" in (sources / "go.mod").read_text().splitlines()
 
 
 @pytest.mark.parametrize(
