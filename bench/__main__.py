@@ -37,8 +37,11 @@ def measure(stack: Stack, arguments: argparse.Namespace) -> None:
         sizes = doors.Sizes(pairs=arguments.pairs or 3, readers=arguments.readers, lines=arguments.lines)
         report(stack, "doors", *doors.compare(stack, sizes, arguments.only or list(doors.PARTS)))
     if arguments.what in (None, "operator"):
-        sides = operators.compare(stack, arguments.pairs or 3, arguments.jobs, arguments.only or list(operators.PARTS))
-        report(stack, "operator", *sides)
+        parts = arguments.only or list(operators.PARTS)
+        rows, details = operators.compare(stack, arguments.pairs or 3, arguments.jobs, parts)
+        report(stack, "operator", rows, details)
+        if details["failed"]:
+            raise ClusterError("\n".join(f"{part} was not measured: {why}" for part, why in details["failed"].items()))
     if arguments.what == "soak":
         report(stack, "soak", *soak.compare(stack, arguments.minutes))
 

@@ -82,7 +82,8 @@ class Bare:
         phase = None if phase == "Pending" else phase
         if pod is None and phase is None:
             manifest = manifests.pod(AgentJob.model_validate(job), 1, self.runner)
-            self.pods[name] = await self.client.create(PODS, self.namespace, manifest)
+            made = await self.client.create(PODS, self.namespace, manifest)
+            self.pods.setdefault(name, made)  # the watch may be quicker, and it tells each state once
         elif pod is not None and (found := pod["status"].get("phase")) in AFTER.get(phase, ()):
             await self.write(name, job, found)
 

@@ -10,6 +10,7 @@ from bench import burst, crowded, upkeep
 from bench.arena import Arena, arena
 from bench.control_plane import DEFAULTS, RAISED, limited
 from bench.figures import Row
+from deploy.kind.errors import ClusterError
 from deploy.kind.steps import STEPS
 from deploy.stack import Stack
 
@@ -35,17 +36,28 @@ def compare(stack: Stack, pairs: int, jobs: int, parts: Sequence[str]) -> tuple[
 
 
 async def measure(stack: Stack, pairs: int, jobs: int, parts: Sequence[str]) -> tuple[list[Row], dict[str, Any]]:
-    """One part after the other."""
+    """One part after the other; of one that could not be measured, why, under `failed`."""
     rows: list[Row] = []
     load: dict[str, tuple[float, float, float]] = {}
-    details: dict[str, Any] = {"pairs": pairs, "jobs": jobs, "operator": stack.images["operator"], "load before": load}
+    failed: dict[str, str] = {}
+    details: dict[str, Any] = {
+        "pairs": pairs,
+        "jobs": jobs,
+        "operator": stack.images["operator"],
+        "load before": load,
+        "failed": failed,
+    }
     ordered = sorted(parts, key=list(PARTS).index)
     async with arena(stack) as place:
         for at_defaults, names in itertools.groupby(ordered, AT_DEFAULTS.__contains__):
             async with limited(stack, DEFAULTS if at_defaults else RAISED):
                 for name in names:
                     load[name] = os.getloadavg()
-                    with STEPS.step(f"operator: {name}"):
-                        found, details[name] = await PARTS[name](place, pairs, jobs)
-                    rows += found
+                    try:
+                        with STEPS.step(f"operator: {name}"):
+                            found, details[name] = await PARTS[name](place, pairs, jobs)
+                    except ClusterError as error:
+                        failed[name] = str(error)
+                    else:
+                        rows += found
     return rows, details

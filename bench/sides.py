@@ -13,6 +13,7 @@ from agentjob_kube.listwatch import Changed, ListWatch, Removed, Replaced, Selec
 from agentjob_kube.resources import AGENT_JOBS, PODS, ResourceType
 from bench import fake_nodes
 from bench.writes import BY_JOB_CONTROLLER, OPERATORS, Write
+from deploy.kind.errors import ClusterError
 
 JOBS: Final = ResourceType("batch", "v1", "jobs")
 LABEL: Final = "agentjob-bench"
@@ -98,12 +99,17 @@ class Seen:
         """Returns once that is so.
 
         Raises:
-            TimeoutError: it was not WITHIN so many seconds.
+            ClusterError: it was not WITHIN so many seconds.
         """
-        async with asyncio.timeout(WITHIN):
-            while not has_come():
-                self.news.clear()
-                await self.news.wait()
+        try:
+            async with asyncio.timeout(WITHIN):
+                while not has_come():
+                    self.news.clear()
+                    await self.news.wait()
+        except TimeoutError:
+            made, ended, complete = (len(each) for each in (self.pod, self.ended, self.complete))
+            come = f"{made:,} jobs have Pods, {ended:,} Pods have ended, {complete:,} jobs are complete"
+            raise ClusterError(f"Not within {WITHIN:g} s: {come}") from None
 
     def between(self, first: Mapping[str, float], last: Mapping[str, float]) -> list[float]:
         """Milliseconds of each job from one thing to another."""
