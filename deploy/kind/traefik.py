@@ -22,6 +22,7 @@ from deploy.kind.steps import STEPS
 
 TRAEFIK: Final = golang.Built(name="traefik", module="traefik", package="github.com/traefik/traefik/v3/cmd/traefik")
 LEGO: Final = "github.com/go-acme/lego/v5"
+GATEWAY_API: Final = "sigs.k8s.io/gateway-api"
 LEFT_OUT: Final = {"cmd", "e2e", "providers"}
 """Of lego: its own programs, and the clients."""
 
@@ -61,6 +62,11 @@ def lay_out_lego(lego: Path, sources: Path) -> None:
     shutil.copytree(sources / "dns", sources / "lego/providers/dns")
     with (sources / "go.mod").open("a") as written:
         written.write(f"\nreplace {LEGO} => ./lego\n")
+
+
+def gateway_api(checkout: Checkout) -> Path:
+    """The directory with the definitions of the Gateway API, of the version that Traefik is built for."""
+    return golang.toolchain(Cache(checkout.cache)).module(TRAEFIK.module, GATEWAY_API) / "config/crd/standard"
 
 
 def main() -> int:

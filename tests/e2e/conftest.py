@@ -14,6 +14,8 @@ from agentjob_api import lines
 from deploy.kind.nodes import PUBLISHED
 from deploy.stack import Stack, kind_stack
 
+Object = dict[str, Any]
+
 NAMESPACE = "agentjob-e2e"
 RELEASE = "agentjob-e2e"
 DOOR = PUBLISHED[-1]
@@ -140,8 +142,8 @@ def api_key(stack: Stack, namespace: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def jobs(stack: Stack, namespace: str, api_key: str) -> Iterator[Jobs]:
-    """The chart installed in a namespace of its own, with the scripted model in reach."""
+def values(stack: Stack, namespace: str) -> Object:
+    """The chart's values of the installation, with the scripted model in reach."""
     values = stack.install_scripted_model(namespace)
     for label in ({"app": "git"}, {"app.kubernetes.io/component": "gateway"}):
         way = {"to": [{"podSelector": {"matchLabels": label}}], "ports": [{"port": 8080}]}
@@ -149,6 +151,12 @@ def jobs(stack: Stack, namespace: str, api_key: str) -> Iterator[Jobs]:
     cheap = {"requests": {"cpu": "10m", "memory": "64Mi"}}
     door = {"type": "NodePort", "nodePort": DOOR}
     values["gateway"] = {"replicas": 2, "resources": cheap, "drainSeconds": 1, "service": door}
+    return values
+
+
+@pytest.fixture(scope="session")
+def jobs(stack: Stack, namespace: str, api_key: str, values: Object) -> Iterator[Jobs]:
+    """The chart installed in a namespace of its own."""
     stack.install(RELEASE, namespace, values)
     yield Jobs(stack)
     violations = stack.kubectl(

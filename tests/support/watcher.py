@@ -14,8 +14,8 @@ AGAIN_SECONDS: Final = 0.1
 class Watcher:
     """An EventSource: comes back with the last id it has got until it is told that this was all."""
 
-    def __init__(self, url: str, key: str, *, few: int = 5) -> None:
-        """`url` is that of the job's events, `key` an API key."""
+    def __init__(self, url: str, key: str, *, few: int = 5, **headers: str) -> None:
+        """`url` is that of the job's events, `key` an API key; `headers` are sent beside it."""
         self.events: list[Event] = []
         self.connections = 0
         """How often it was let in."""
@@ -24,7 +24,7 @@ class Watcher:
         self.few = asyncio.Event()
         """Set once it has `few` lines: there is something to lose."""
         self._url = url
-        self._headers = {"Authorization": f"Bearer {key}"}
+        self._headers = {"Authorization": f"Bearer {key}", **headers}
         self._enough = few
 
     async def watch(self, within: float) -> None:

@@ -16,6 +16,14 @@ def many_turns(_: Task, turns: int = 5, wait: float = 0.0) -> Plot:
 
 
 @script()
+def on_cue(_: Task, turns: int = 3) -> Plot:
+    """Call a tool that many times, whose n-th call ends once somebody has made the file `go-<n>` in the workspace."""
+    for turn in range(1, turns + 1):
+        yield [text(f"Turn {turn}."), bash(f"until [ -e go-{turn} ]; do sleep 0.1; done; echo turn {turn}")]
+    yield [text(f"Done after {turns} turns.")]
+
+
+@script()
 def endless(_: Task, wait: float = 0.2) -> Plot:
     """Call a tool again and again, until somebody speaks."""
     turn = 0
