@@ -16,8 +16,10 @@ from deploy.stack import Stack
 LONGEST: Final = 120
 """Seconds after which a node is well again, whatever has become of whoever made it suffer."""
 BEGIN_SECONDS: Final = 30
-END_SECONDS: Final = 90
-WELL_SECONDS: Final = 60
+END_SECONDS: Final = 210
+WELL_SECONDS: Final = 150
+"""A kubelet asks the API server about a static Pod before it starts it, and waits 34 s for an answer that does not come
+without etcd, two or three times over: so long etcd may take to come back."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,10 @@ class StaticPod:
         return Fault("; ".join(begin), "; ".join(end))
 
     def _recover(self) -> str:
+        """What depends on it is given back in any case: a cluster without a scheduler fails whatever comes next."""
         leases = f"delete leases --ignore-not-found {' '.join(self.dependents)}"
-        steps = [_until(self.is_well), _kubectl(leases), _give(*self.dependents)]
+        steps = [f"{_until(self.is_well)} && {_kubectl(leases)} || unwell=1", _give(*self.dependents)]
+        steps.append('test -z "$unwell"')
         for hearer in self.hearers:
             steps += [_kubectl(f"rollout restart {hearer}"), _kubectl(f"rollout status {hearer} --timeout=60s")]
         return "; ".join(steps)
