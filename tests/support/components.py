@@ -105,9 +105,12 @@ class StaticPod:
         return Fault("; ".join(begin), "; ".join(end))
 
     def _recover(self) -> str:
-        """What depends on it is given back in any case: a cluster without a scheduler fails whatever comes next."""
-        leases = f"delete leases --ignore-not-found {' '.join(self.dependents)}"
-        steps = [f"{_until(self.is_well)} && {_kubectl(leases)} || unwell=1", _give(*self.dependents)]
+        """What depends on it is given back in any case: a cluster without a scheduler fails whatever comes next.
+
+        An API server that has just become ready may not know yet what the administrator may do.
+        """
+        leases = _until(_kubectl(f"delete leases --ignore-not-found {' '.join(self.dependents)}"))
+        steps = [f"{_until(self.is_well)} && {leases} || unwell=1", _give(*self.dependents)]
         steps.append('test -z "$unwell"')
         for hearer in self.hearers:
             steps += [_kubectl(f"rollout restart {hearer}"), _kubectl(f"rollout status {hearer} --timeout=60s")]
