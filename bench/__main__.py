@@ -59,7 +59,7 @@ def given() -> argparse.Namespace:
     add("--jobs", type=int, default=1_000, help="operator: jobs at once (default: %(default)s)")
     add("--minutes", type=int, default=20, help="soak: how long (default: %(default)s)")
     parts = [*doors.PARTS, *operators.PARTS]
-    add("--only", choices=parts, nargs="+", help="parts to run: the first four are of doors, the others of operator")
+    add("--only", choices=parts, nargs="+", help="parts to run: the first five are of doors, the others of operator")
     arguments = parser.parse_args()
     if arguments.pairs is not None and arguments.pairs < 3:
         parser.error(f"--pairs: found {arguments.pairs}, expected at least 3: fewer give no range")

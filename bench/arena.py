@@ -1,9 +1,4 @@
-"""Where the operator is measured: the chart, fake nodes, and a client that is nobody special to the API server.
-
-Operator and client have service accounts of their own, as they would anywhere: an administrator's certificate is let
-past the API server's priorities and limits. Everybody talks to the API server at its own address, for what kind
-publishes goes through a process that copies every byte.
-"""
+"""Where the operator is measured: the chart, fake nodes, and a client that is nobody special to the API server."""
 
 import asyncio
 import json
@@ -21,6 +16,7 @@ from agentjob_kube.client import Client
 from agentjob_kube.connect import connect
 from agentjob_kube.resources import AGENT_JOBS, PODS, ResourceType
 from agentjob_kube.wire import HttpTransport
+from bench.driver import admit, driver, kubeconfig
 from bench.fake_nodes import ENDS, fake_nodes
 from bench.place import PYTHON
 from bench.sides import JOBS, LABEL, OURS, Side, job_controller, watched
@@ -31,7 +27,6 @@ from deploy.stack import ROOT, Stack
 NAMESPACE: Final = "agentjob-bench-operator"
 RELEASE: Final = "agentjob-bench-operator"
 OPERATOR: Final = f"deployment/{RELEASE}"
-DRIVER: Final = "driver"
 OPERATORS: Final = ("-l", f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=operator")
 AT_ONCE: Final = 32
 """Creates that are under way."""
@@ -111,8 +106,7 @@ async def arena(stack: Stack) -> AsyncIterator[Arena]:
         await asyncio.to_thread(_install, stack)
     try:
         with TemporaryDirectory() as directory, fake_nodes(stack, kubeconfig(stack, Path(directory, "kwok"))):
-            token = stack.kubectl("create", "token", DRIVER, "-n", NAMESPACE, "--duration=4h").strip()
-            connection = await connect(lambda *_: None, kubeconfig(stack, Path(directory, "driver"), token))
+            connection = await connect(lambda *_: None, driver(stack, NAMESPACE, Path(directory, "driver")))
             async with connection.session() as session:
                 client = Client(HttpTransport(session, connection.server))
                 place = Arena(stack, client, stack.control_plane(), OURS)
@@ -159,32 +153,7 @@ def _install(stack: Stack) -> None:
     stack.ensure_namespace(NAMESPACE)
     values = {"gateway": {"enabled": False}, "operator": {"replicas": 1}, "limits": {"running": None}}
     stack.install(RELEASE, NAMESPACE, values)
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": DRIVER}}
     verbs = ["create", "list", "watch"]
-    rules = [
-        {"apiGroups": [group], "resources": [resource], "verbs": verbs}
-        for group, resource in ((names.GROUP, names.PLURAL), ("batch", "jobs"), ("", "pods"))
-    ]
-    about = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": DRIVER}}
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": DRIVER}
-    subject = {"kind": "ServiceAccount", "name": DRIVER, "namespace": NAMESPACE}
-    stack.apply(
-        NAMESPACE,
-        account,
-        {**about, "kind": "Role", "rules": rules},
-        {**about, "kind": "RoleBinding", "roleRef": role, "subjects": [subject]},
-    )
-
-
-def kubeconfig(stack: Stack, path: Path, token: str = "") -> Path:
-    """Writes a kubeconfig with the API server's own address, for whom a token names, or else for the administrator."""
-    given = json.loads(stack.kubectl("config", "view", "--raw", "--minify", "-o", "json"))
-    slices = ("endpointslices", "-n", "default", "-l", "kubernetes.io/service-name=kubernetes", "-o", "json")
-    (found, *_) = json.loads(stack.kubectl("get", *slices))["items"]
-    address, port = found["endpoints"][0]["addresses"][0], found["ports"][0]["port"]
-    given["clusters"][0]["cluster"]["server"] = f"https://{address}:{port}"
-    if token:
-        given["users"][0]["user"] = {"token": token}
-    path.write_text(json.dumps(given))
-    path.chmod(0o600)
-    return path
+    kinds = ((names.GROUP, names.PLURAL), ("batch", "jobs"), ("", "pods"))
+    rules = ({"apiGroups": [group], "resources": [resource], "verbs": verbs} for group, resource in kinds)
+    admit(stack, NAMESPACE, rules)

@@ -26,7 +26,8 @@ SIZE = 400
 FAULT_SECONDS = 8.0
 """From one fault to the next."""
 KILL = ("--grace-period=0", "--force")
-CUT_SECONDS = 0.5
+CUT_SECONDS = 0.1
+"""For so long packets are answered with a reset: every follow sends some in it, for a Pod prints every 0.02 s."""
 PATIENCE = 180.0
 """How long the last line may take after the last one was printed, and a log to be replayed from the archive."""
 RETRY_SECONDS = 0.1
@@ -181,21 +182,18 @@ class Faults:
             self._loop.call_soon_threadsafe(watcher.cut)
 
     def _cut_follows(self) -> None:
-        """Resets every connection from the gateways' Pods to the API server, for a moment."""
+        """Resets every follow of the gateways at once; they can come back as soon as they like."""
         pods = json.loads(self._place.kubectl("get", "pods", *GATEWAYS, "-o", "json"))["items"]
         sources = ",".join(each["status"]["podIP"] for each in pods if "podIP" in each["status"])
-        rule = ("-s", sources, "-p", "tcp", "--dport", "6443", "-j", "REJECT", "--reject-with", "tcp-reset")
-        docker = ("docker", "exec", self._place.node, "iptables", "-w")
-        run = self._place.stack.program.run
-        begin = time.time()
-        run(*docker, "-I", "INPUT", *rule, timeout=20)
-        try:
-            time.sleep(CUT_SECONDS)
-        finally:
-            run(*docker, "-D", "INPUT", *rule, timeout=20)
-        self.unreachable.append((begin, time.time()))
-        found = f"find /var/log/pods -path '*/{NAMESPACE}_audited-*' -name '*.log.*' || true"  # some go meanwhile
-        self.files.update(run("docker", "exec", self._place.node, "sh", "-c", found, timeout=20).split())
+        rule = f"INPUT -s {sources} -p tcp --dport 6443 -j REJECT --reject-with tcp-reset"
+        cut = f"date +%s.%N; iptables -w -I {rule}; sleep {CUT_SECONDS:g}; iptables -w -D {rule}; date +%s.%N"
+        begin, end = self._in_node(cut)
+        self.unreachable.append((float(begin), float(end)))
+        # Some files go while they are looked for.
+        self.files.update(self._in_node(f"find /var/log/pods -path '*/{NAMESPACE}_audited-*' -name '*.log.*' || true"))
+
+    def _in_node(self, script: str) -> list[str]:
+        return self._place.stack.program.run("docker", "exec", self._place.node, "sh", "-c", script, timeout=20).split()
 
     def _kill_one_gateway(self) -> None:
         names = self._place.kubectl("get", "pods", *GATEWAYS, "--sort-by=.metadata.creationTimestamp", "-o", "name")

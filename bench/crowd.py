@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -31,11 +31,13 @@ class Crowd(NamedTuple):
     """What a crowd is to do."""
 
     address: Address
-    path: str
-    headers: Mapping[str, str]
+    requests: Sequence[str]
+    """What the clients send, in turn: as many of them each."""
     readers: int
     stalled: int = 0
-    """Clients beside them that ask for everything and read nothing."""
+    """Clients beside them that read nothing."""
+    stalled_request: str = ""
+    """What those send."""
     processes: int = PROCESSES
 
     def orders(self, number: int) -> dict[str, Any]:
@@ -43,8 +45,8 @@ class Crowd(NamedTuple):
         return {
             "host": self.address.host,
             "port": self.address.port,
-            "request": request(self.path, self.headers),
-            "stalled_request": request(self.path, {k: v for k, v in self.headers.items() if k != "Last-Event-ID"}),
+            "requests": list(self.requests),
+            "stalled_request": self.stalled_request,
             "readers": share(self.readers, self.processes, number),
             "stalled": share(self.stalled, self.processes, number),
         }

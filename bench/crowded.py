@@ -1,6 +1,5 @@
 """The operator beside many other jobs: that it takes no longer, and that the cost of jobs grows no faster than they."""
 
-import json
 from typing import Any, Final
 
 from bench.arena import Arena
@@ -53,10 +52,12 @@ async def _runs(arena: Arena, pairs: int, count: int) -> Runs:
 async def growth(arena: Arena, _: int, count: int) -> tuple[list[Row], Any]:
     """Bursts of several sizes, drawn as a picture, too."""
     seconds: dict[str, dict[int, float]] = {}
+    bursts: dict[str, dict[str, Any]] = {}
     for size in SIZES:
         for side in (OURS, arena.theirs):
             found = await burst(arena, side, size * count)
             seconds.setdefault(side.name, {})[size * count] = size * count / found.rate
+            bursts.setdefault(side.name, {})[str(size * count)] = found._asdict()
     PICTURE.write_text(curves(seconds, "jobs at once", "seconds to the last Complete"))
     first, last = SIZES[0] * count, SIZES[-1] * count
     ours = seconds[OURS.name]
@@ -64,4 +65,4 @@ async def growth(arena: Arena, _: int, count: int) -> tuple[list[Row], Any]:
     row = Measurement(
         name=f"time per job of {last:,} at once, in those of {first:,}", values=(grown,), unit="×", goal=SLOWER
     )
-    return [row], json.loads(json.dumps(seconds))
+    return [row], bursts

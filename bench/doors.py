@@ -4,12 +4,14 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import aiohttp
 
 from agentjob_kube.connect import Connection, connect
 from bench import asking, audit, latency, memory
+from bench.driver import driver
 from bench.figures import Row
 from bench.place import NAMESPACE, Place, answering, install
 from deploy.kind.steps import STEPS
@@ -38,6 +40,10 @@ async def _latency(at: Visit) -> Found:
     return await latency.measure(at.place, at.connection, at.sizes.pairs, at.sizes.readers)
 
 
+async def _spread(at: Visit) -> Found:
+    return await latency.spread(at.place, at.connection, at.sizes.pairs, at.sizes.readers)
+
+
 async def _memory(at: Visit) -> Found:
     return await memory.measure(at.place, at.sizes.pairs, at.sizes.readers)
 
@@ -53,6 +59,7 @@ async def _audit(at: Visit) -> Found:
 PARTS: dict[str, Callable[[Visit], Awaitable[Found]]] = {
     "asking": _asking,
     "latency": _latency,
+    "spread": _spread,
     "memory": _memory,
     "audit": _audit,
 }
@@ -69,7 +76,8 @@ def compare(stack: Stack, sizes: Sizes, parts: Sequence[str]) -> tuple[list[Row]
 
 async def measure(place: Place, sizes: Sizes, parts: Sequence[str]) -> tuple[list[Row], dict[str, Any]]:
     """One part after the other."""
-    connection = await connect(lambda *_: None, Path(place.stack.environment["KUBECONFIG"]))
+    with TemporaryDirectory() as directory:
+        connection = await connect(lambda *_: None, driver(place.stack, NAMESPACE, Path(directory, "driver")))
     async with aiohttp.ClientSession() as session:
         await answering(place, session)
     rows: list[Row] = []

@@ -1,46 +1,61 @@
-"""How late an event comes through the gateway, what it costs to hand it out, and whether clients disturb each other."""
+"""How late an event comes through the gateway, what it costs to hand it out, and whether clients disturb each other.
+
+Once with all clients at one job, where each event is written once for each of them, and the last one waits for all the
+others; and once with as many at several jobs, which takes the gateway as many writes, in smaller portions.
+"""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import chain
 from typing import Any
 
 import aiohttp
 
 from agentjob_kube.connect import Connection
-from bench.crowd import LOG_LINE, MILLION, SETTLE_SECONDS, Crowd, Delays, Single, follows, opened
+from bench.crowd import LOG_LINE, MILLION, SETTLE_SECONDS, Crowd, Delays, Single, follows, opened, request
 from bench.figures import Added, Comparison, Measurement, Row, quantile
 from bench.place import NAMESPACE, RATE, Place
 from bench.readers import EVENT
 
 JOB = "talker"
+SEVERAL = 20
+"""Jobs that talk at once, each to its part of the clients."""
 SECONDS = 10.0
 """Of one measurement."""
 QUANTILES = {"p50": 0.5, "p99": 0.99}
 
 
 class Talk:
-    """A job that talks, and the client of its Pod's log that hears it first."""
+    """Jobs that talk, and of each the client of its Pod's log that hears it first."""
 
-    def __init__(self, place: Place, session: aiohttp.ClientSession, raw: Single) -> None:
+    def __init__(self, place: Place, session: aiohttp.ClientSession, raw: Mapping[str, Single]) -> None:
         self.place = place
         self.session = session
-        self.raw = raw
+        self._raw = raw
 
-    @property
-    def headers(self) -> dict[str, str]:
+    def headers(self, job: str) -> dict[str, str]:
         """Of a client that is up to date."""
-        return {**self.place.headers, "Last-Event-ID": f"{JOB}/1-{self.raw.latest}"}
+        return {**self.place.headers, "Last-Event-ID": f"{job}/1-{self._raw[job].latest}"}
+
+    def raw(self, begin: float, end: float) -> Delays:
+        """How late those clients of the logs were."""
+        found: defaultdict[int, list[int]] = defaultdict(list)
+        for single in self._raw.values():
+            for seq, delays in single.delays(begin, end).items():
+                found[seq] += delays
+        return found
 
     def crowd(self, readers: int, stalled: int = 0) -> Crowd:
-        """Clients of the gateway."""
-        return Crowd(self.place.door, f"/v1/jobs/{JOB}/events", self.headers, readers, stalled)
+        """Clients of the gateway, as many of each job. Those that are stalled ask for all that there is."""
+        requests = [request(_events(job), self.headers(job)) for job in self._raw]
+        return Crowd(self.place.door, requests, readers, stalled, request(_events(JOB), self.place.headers))
 
     def bare(self, readers: int) -> Crowd:
         """Clients of the bare writer."""
-        return Crowd(self.place.writer, "/", {}, readers)
+        return Crowd(self.place.writer, [request("/", {})], readers)
 
     async def written(self) -> dict[str, float]:
         """What the bare writer tells of itself."""
@@ -49,16 +64,21 @@ class Talk:
             return found
 
 
+def _events(job: str) -> str:
+    return f"/v1/jobs/{job}/events"
+
+
 @asynccontextmanager
-async def talking(place: Place, connection: Connection) -> AsyncIterator[Talk]:
-    """The job, talking while the block runs."""
-    await asyncio.to_thread(place.talk, JOB)
-    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{JOB}-1/log?container=agent&follow=true"
-    async with connection.session() as cluster, aiohttp.ClientSession() as session:
-        raw = Single(cluster, connection.server + path, LOG_LINE)
-        async with follows(raw, {}):
-            yield Talk(place, session, raw)
-    await asyncio.to_thread(place.kubectl, "delete", "agentjob", JOB)
+async def talking(place: Place, connection: Connection, jobs: Sequence[str]) -> AsyncIterator[Talk]:
+    """The jobs, talking while the block runs."""
+    await asyncio.gather(*(asyncio.to_thread(place.talk, job) for job in jobs))
+    path = f"{connection.server}/api/v1/namespaces/{NAMESPACE}/pods/%s-1/log?container=agent&follow=true"
+    async with connection.session() as cluster, aiohttp.ClientSession() as session, AsyncExitStack() as stack:
+        raw = {job: Single(cluster, path % job, LOG_LINE) for job in jobs}
+        for single in raw.values():
+            await stack.enter_async_context(follows(single, {}))
+        yield Talk(place, session, raw)
+    await asyncio.to_thread(place.kubectl, "delete", "agentjob", *jobs)
 
 
 def window() -> tuple[float, float]:
@@ -80,24 +100,17 @@ class Round:
             self.figures[f"{name} {word}"] = quantile(values, part) / MILLION
         self.figures[f"{name} events"] = len(values)
 
-    def note_each(self, name: str, delays: Delays, raw: Delays) -> None:
-        """Keeps the quantiles of what each event came later than to the client of the log."""
-        later = [each - raw[seq][0] for seq, found in delays.items() if seq in raw for each in found]
-        for word, part in QUANTILES.items():
-            self.figures[f"{name} later {word}"] = quantile(later, part) / MILLION
-
 
 async def alone(talk: Talk, found: Round) -> None:
     """One client."""
-    single = Single(talk.session, f"{talk.place.door.url}/v1/jobs/{JOB}/events", EVENT)
-    async with follows(single, talk.headers):
+    single = Single(talk.session, talk.place.door.url + _events(JOB), EVENT)
+    async with follows(single, talk.headers(JOB)):
         begin, end = window()
         await asyncio.sleep(end - time.time() + 1)
         found.figures["follows of one"] = (await talk.place.samples(talk.session))["agentjob_gateway_follows"]
-    mine, raw = single.delays(begin, end), talk.raw.delays(begin, end)
+    mine, raw = single.delays(begin, end), talk.raw(begin, end)
     found.note("one", mine)
     found.note("one raw", raw)
-    found.note_each("one", mine, raw)
 
 
 async def together(talk: Talk, found: Round, name: str, crowd: Crowd) -> None:
@@ -106,20 +119,19 @@ async def together(talk: Talk, found: Round, name: str, crowd: Crowd) -> None:
         begin, end = window()
         delays, cpu = await asyncio.gather(many.delays(begin, end), _cost(talk, crowd, begin, end))
         found.figures[f"{name} follows"] = (await talk.place.samples(talk.session))["agentjob_gateway_follows"]
-    raw = talk.raw.delays(begin, end)
     found.note(name, delays)
-    found.note(f"{name} raw", raw)
-    found.note_each(name, delays, raw)
+    found.note(f"{name} raw", talk.raw(begin, end))
     found.figures[f"{name} cpu"] = cpu
 
 
 async def _cost(talk: Talk, crowd: Crowd, begin: float, end: float) -> float:
     """Microseconds of CPU in the gateway's process for each event that it hands to a client."""
+    each_line = crowd.readers / len(crowd.requests)
     await asyncio.sleep(begin - time.time())
     before = await talk.place.samples(talk.session)
     await asyncio.sleep(end - time.time())
     took = await talk.place.samples(talk.session) - before
-    return took["process_cpu_seconds_total"] / (took["agentjob_gateway_log_lines_total"] * crowd.readers) * MILLION
+    return took["process_cpu_seconds_total"] / (took["agentjob_gateway_log_lines_total"] * each_line) * MILLION
 
 
 async def by_bare_writer(talk: Talk, found: Round, readers: int) -> None:
@@ -142,7 +154,7 @@ async def _bare_cost(talk: Talk, begin: float, end: float) -> float:
 async def measure(place: Place, connection: Connection, pairs: int, readers: int) -> tuple[list[Row], Any]:
     """The rows, and the figures of all rounds."""
     rounds = []
-    async with talking(place, connection) as talk:
+    async with talking(place, connection, [JOB]) as talk:
         for _ in range(pairs):
             found = Round()
             await alone(talk, found)
@@ -150,22 +162,44 @@ async def measure(place: Place, connection: Connection, pairs: int, readers: int
             await by_bare_writer(talk, found, readers)
             await together(talk, found, "stalled", talk.crowd(readers - readers // 100, readers // 100))
             rounds.append(found.figures)
-    columns = {name: tuple(each[name] for each in rounds) for name in rounds[0]}
+    columns = in_columns(rounds)
     return rows(columns, readers), columns
+
+
+async def spread(place: Place, connection: Connection, pairs: int, readers: int) -> tuple[list[Row], Any]:
+    """As many clients at several jobs."""
+    rounds = []
+    async with talking(place, connection, [f"{JOB}-{number}" for number in range(SEVERAL)]) as talk:
+        for _ in range(pairs):
+            found = Round()
+            await together(talk, found, "spread", talk.crowd(readers))
+            rounds.append(found.figures)
+    columns = in_columns(rounds)
+    who = f"{readers:,} clients of {SEVERAL} jobs, {RATE} events/s each"
+    cost = Measurement(name=f"CPU per delivery, {who}", values=columns["spread cpu"], unit="µs", goal=24)
+    return [*added(columns, "spread", who), cost], columns
+
+
+def in_columns(rounds: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, ...]]:
+    """The figures of all rounds, by name."""
+    return {name: tuple(each[name] for each in rounds) for name in rounds[0]}
+
+
+def added(columns: Mapping[str, tuple[float, ...]], key: str, who: str) -> list[Row]:
+    """How much later than to the log's own clients events come, as rows."""
+    return [
+        Added(name=f"print → client, {who}, {word}", ours=columns[f"{key} {word}"],
+              theirs=columns[f"{key} raw {word}"], against="`pods/log?follow`", unit="ms", goal=goal)
+        for word, goal in (("p50", 2.0), ("p99", 15.0))
+    ]  # fmt: skip
 
 
 def rows(columns: Mapping[str, tuple[float, ...]], readers: int) -> list[Row]:
     """The table's rows."""
     many = f"{readers:,} clients, {RATE} events/s each"
-    raw = "`pods/log?follow`"
-    added = [
-        Added(name=f"print → client, {who}, {word}", ours=columns[f"{key} {word}"],
-              theirs=columns[f"{key} raw {word}"], against=raw, unit="ms", goal=goal)
-        for key, who in (("one", "1 client"), ("many", many))
-        for word, goal in (("p50", 2.0), ("p99", 15.0))
-    ]  # fmt: skip
     return [
-        *added,
+        *added(columns, "one", "1 client"),
+        *added(columns, "many", many),
         Comparison(name=f"print → client, {many}, p99", ours=columns["many p99"], theirs=columns["bare p99"],
                    against="bare asyncio writer", unit="ms", goal=None),
         Measurement(name=f"CPU per delivery, {many}", values=columns["many cpu"], unit="µs", goal=24,

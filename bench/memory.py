@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from bench.crowd import Crowd, opened
+from bench.crowd import Crowd, opened, request
 from bench.figures import Measurement, Row
 from bench.place import Place, answering
 
@@ -22,8 +22,8 @@ async def measure(place: Place, steps: int, readers: int) -> tuple[list[Row], An
     """Resident memory of a fresh gateway, and of the bare writer, as so many clients come to it again and again."""
     await asyncio.to_thread(place.talk, JOB, rate=QUIET)
     await asyncio.to_thread(place.fresh)
-    door = Crowd(place.door, f"/v1/jobs/{JOB}/events", place.headers, readers)
-    bare = Crowd(place.writer, "/idle", {}, readers)
+    door = Crowd(place.door, [request(f"/v1/jobs/{JOB}/events", place.headers)], readers)
+    bare = Crowd(place.writer, [request("/idle", {})], readers)
     async with aiohttp.ClientSession() as session, AsyncExitStack() as crowds:
         await answering(place, session)
         await crowds.enter_async_context(opened(door._replace(readers=1, processes=1)))

@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 
 from agentjob_api import names
+from bench.driver import admit
 from bench.samples import Samples
 from deploy.kind.errors import ClusterError
 from deploy.kind.steps import STEPS
@@ -28,6 +29,11 @@ RELEASE = "agentjob-bench-doors"
 PYTHON = "/opt/agentjob/bin/python"
 GATEWAYS = ("-l", "app.kubernetes.io/component=gateway")
 READY_SECONDS = 60
+DRIVES = (
+    {"apiGroups": [names.GROUP], "resources": [names.PLURAL], "verbs": ["create", "get", "deletecollection"]},
+    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+)
+"""What the client may do that is compared with those of the gateway."""
 SURE = 30
 """Answers in a row that show that every way leads to a gateway."""
 RATE = 20
@@ -141,6 +147,7 @@ def install(stack: Stack) -> Place:
     with STEPS.step("chart and bare writer"):
         stack.delete_namespace(NAMESPACE)  # of a run that was cut off
         stack.ensure_namespace(NAMESPACE)
+        admit(stack, NAMESPACE, DRIVES)
         key = make_key(stack)
         limits = {"requestsPerMinute": 1_000_000, "concurrentJobs": 100_000, "streams": 100_000}
         gateway = {

@@ -46,8 +46,8 @@ class Crowd:
         self.waiting: set[int] = set()
         self.begin = self.end = 0
         self.seen: defaultdict[int, list[int]] = defaultdict(list)
-        for _ in range(orders["readers"]):
-            self.add(opened(orders, orders["request"]))
+        for number in range(orders["readers"]):
+            self.add(opened(orders, orders["requests"][number % len(orders["requests"])]))
 
     def add(self, reader: socket.socket) -> None:
         reader.setblocking(False)

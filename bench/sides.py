@@ -18,8 +18,8 @@ from deploy.kind.errors import ClusterError
 JOBS: Final = ResourceType("batch", "v1", "jobs")
 LABEL: Final = "agentjob-bench"
 """Of jobs and Pods: what they were made for."""
-WITHIN: Final = 590.0
-"""Seconds that all jobs at once may take."""
+WITHIN: Final = 1_500.0
+"""Seconds that all jobs at once may take: 10,000 of them, on a machine on which other things run."""
 
 
 class Side(NamedTuple):
