@@ -5,13 +5,11 @@ makes 3 or 4 Jobs a second. What it can do shows with limits that it does not re
 others than the default, so both are set.
 """
 
-import asyncio
-from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from deploy.kind.errors import ClusterError
+from deploy.changes import Change, control_plane
 from deploy.stack import Stack
 
 Limits = Mapping[str, Mapping[str, int]]
@@ -27,9 +25,8 @@ RAISED: Final[Limits] = {
     CONTROLLERS: {"--kube-api-qps": 500, "--kube-api-burst": 500, "--concurrent-job-syncs": 20},
     SCHEDULER: {"--kube-api-qps": 500, "--kube-api-burst": 500},
 }
-LONGEST: Final = 1_800
+LONGEST: Final = 4 * 3600
 """Seconds after which the limits are as they were, whatever has become of whoever changed them."""
-CHANGE_SECONDS: Final = 120
 _FOLDER = "/etc/kubernetes"
 _KUBECTL = f"kubectl --kubeconfig={_FOLDER}/admin.conf -n kube-system"
 
@@ -38,41 +35,20 @@ _KUBECTL = f"kubectl --kubeconfig={_FOLDER}/admin.conf -n kube-system"
 async def limited(stack: Stack, limits: Limits) -> AsyncIterator[None]:
     """The control plane of a kind cluster with these limits while the block runs.
 
-    A shell on the node sets them and takes them back: when the block ends, when this process does, however it ends, and
-    after LONGEST seconds at the latest.
-
     Raises:
         ClusterError: it did not come up with them, or not with its own again.
     """
-    node = stack.control_plane()
-    shell = await asyncio.create_subprocess_exec(
-        "docker", "exec", "--interactive", node, "bash", "-c", script(limits),
-        stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=stack.program.variables(),
-    )  # fmt: skip
-    assert shell.stdout is not None
-    try:
-        async with asyncio.timeout(CHANGE_SECONDS):
-            said = await shell.stdout.readline()
-        if said == b"set\n":
-            yield
-    finally:
-        async with asyncio.timeout(CHANGE_SECONDS):
-            rest, _ = await shell.communicate(b"\n")
-    if said + rest != b"set\nas it was\n":
-        raise ClusterError(f"The limits of {', '.join(limits)} on {node}: {(said + rest).decode()}")
+    async with control_plane(stack).changed(change(limits), LONGEST):
+        yield
 
 
-def script(limits: Limits) -> str:
-    """Says `set` when they hold; waits for a line, the end of its input or so long; says `as it was` at the end.
-
-    All manifests first, then the waiting: it is long.
-    """
+def change(limits: Limits) -> Change:
+    """All manifests first, then the waiting: it is long."""
     begin = [_change(name, flags) for name, flags in limits.items()]
     begin += [_led(name, _has(name, flags)) for name, flags in limits.items()]
     end = [f"if test -e {_kept(name)}; then {_give(name)}; fi" for name in limits]
     end += [_led(name, _has_not(name, flags)) for name, flags in limits.items()]
-    undo = f"undo() {{ trap - EXIT; {'; '.join(end)}; }}; trap undo EXIT"
-    return f"set -e; {undo}; {'; '.join(begin)}; echo set; read -r -t {LONGEST} || true; undo; echo as it was"
+    return Change("; ".join(begin), "; ".join(end))
 
 
 def _change(name: str, flags: Mapping[str, int]) -> str:

@@ -14,7 +14,8 @@ from agentjob_kube.client import Object
 from agentjob_kube.resources import PODS
 from agentjob_kube.transport import Request
 from came_to import KIND, Results, Run
-from components import API_SERVER, ETCD, Fault, compacted, control_plane, restarted, stopped
+from components import API_SERVER, ETCD, LONGEST, compacted, restarted, stopped
+from deploy.changes import Change, control_plane
 from disturbed import ended, is_forward
 from on_cluster import NAMESPACE, PLACE, OnCluster, Place, on_cluster
 
@@ -73,7 +74,7 @@ async def undisturbed(results: Results, place: Place, model: Object) -> float:
 class Outage(NamedTuple):
     """A component that fails for so many seconds."""
 
-    fault: Fault
+    fault: Change
     seconds: float
 
 
@@ -97,7 +98,7 @@ async def test_nothing_is_lost_or_doubled_when(results: Results, place: Place, m
         await op.submit(prompt=WORKS)
         await op.until_status(phase="Running")
         broke = time.monotonic()
-        async with node.suffering(outage.fault):
+        async with node.changed(outage.fault, LONGEST):
             await asyncio.sleep(outage.seconds)
         lasted = time.monotonic() - broke
         await op.until_status(phase="Succeeded")

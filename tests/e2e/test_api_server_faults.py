@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
-from components import API_SERVER, Fault, control_plane
+from components import API_SERVER, LONGEST
+from deploy.changes import Change, control_plane
 from tests.e2e.conftest import Gateway, Job, Jobs
 from watcher import Watcher
 
@@ -58,7 +59,7 @@ class Outage(NamedTuple):
     """How the API server fails."""
 
     name: str
-    fault: Fault
+    fault: Change
     seconds: float
     turns: int
     """How long the agent works, at one turn a second."""
@@ -89,7 +90,7 @@ async def test_nothing_is_lost_while_the_api_server(gateway: Gateway, jobs: Jobs
             tasks.create_task(watcher.watch(outage.seconds + LATE_SECONDS))
         for watcher in watchers:
             await watcher.few.wait()
-        async with control_plane(jobs.stack).suffering(outage.fault):
+        async with control_plane(jobs.stack).changed(outage.fault, LONGEST):
             tasks.create_task(poller.ask(over.is_set))
             tasks.create_task(submitter.ask(submitter.is_accepted))
             await asyncio.sleep(outage.seconds)

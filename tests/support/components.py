@@ -1,76 +1,15 @@
-"""Components of a node held still or taken away for a while, so that a cluster can be seen to fail.
+"""Components of a node held still or taken away for a while, so that a cluster can be seen to fail."""
 
-A shell in the node brings it about and takes it back: when the block ends, when this process does, however it ends, and
-after LONGEST seconds at the latest.
-"""
-
-import asyncio
-from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from deploy.stack import Stack
+from deploy.changes import Change
 
 LONGEST: Final = 120
 """Seconds after which a node is well again, whatever has become of whoever made it suffer."""
-BEGIN_SECONDS: Final = 30
-END_SECONDS: Final = 210
 WELL_SECONDS: Final = 150
 """A kubelet asks the API server about a static Pod before it starts it, and waits 34 s for an answer that does not come
 without etcd, two or three times over: so long etcd may take to come back."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Commands of a shell."""
-
-    begin: str
-    """Brings it about. One that fails ends it all, and what was done is taken back."""
-    end: str
-    """Takes it back, also where only a part of it was done, and returns when all is well."""
-
-    def script(self, longest: float) -> str:
-        """Says `begun` when it is there; waits for a line, the end of its input or so long; says `over` at the end.
-
-        Whoever had not asked for the end is told `late`.
-        """
-        undo = f"undo() {{ trap - EXIT; {self.end}; }}; trap undo EXIT"
-        waits = f"read -r -t {longest:g} && said=over || said=late"
-        return f"set -e; {undo}; {self.begin}; echo begun; {waits}; undo; echo $said"
-
-
-@dataclass(frozen=True)
-class Node:
-    """Where a shell can be run."""
-
-    shell: tuple[str, ...]
-    """The command, to which the script is added."""
-    environment: Mapping[str, str]
-    """All of the command's environment."""
-
-    @asynccontextmanager
-    async def suffering(self, fault: Fault, longest: float = LONGEST) -> AsyncIterator[None]:
-        """The fault is there while the block runs.
-
-        Raises:
-            AssertionError: it was not brought about, or not taken back, or before the block ended.
-        """
-        script = fault.script(longest)
-        shell = await asyncio.create_subprocess_exec(
-            *self.shell, script, stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=self.environment
-        )
-        assert shell.stdout is not None
-        try:
-            async with asyncio.timeout(BEGIN_SECONDS):
-                said = await shell.stdout.readline()
-            if said == b"begun\n":
-                yield
-        finally:
-            async with asyncio.timeout(END_SECONDS):
-                rest, _ = await shell.communicate(b"\n")
-        assert said + rest == b"begun\nover\n", said + rest
 
 
 @dataclass(frozen=True)
@@ -92,17 +31,17 @@ class StaticPod:
     own too.
     """
 
-    def frozen(self) -> Fault:
+    def frozen(self) -> Change:
         """It is there and does nothing: connections are taken, nobody answers."""
         begin = (_take(*self.dependents), _signal("STOP", self.name))
         end = (f"{_signal('CONT', self.name)} || true", self._recover())
-        return Fault("; ".join(begin), "; ".join(end))
+        return Change("; ".join(begin), "; ".join(end))
 
-    def gone(self) -> Fault:
+    def gone(self) -> Change:
         """It was killed, and is not started again: connections are refused."""
         begin = (_take(*self.dependents, self.name),)
         end = (_give(self.name), self._recover())
-        return Fault("; ".join(begin), "; ".join(end))
+        return Change("; ".join(begin), "; ".join(end))
 
     def _recover(self) -> str:
         """What depends on it is given back in any case: a cluster without a scheduler fails whatever comes next.
@@ -171,24 +110,19 @@ _ETCD_CURL = " ".join(
 )
 
 
-def compacted(fault: Fault) -> Fault:
+def compacted(fault: Change) -> Change:
     """The fault, after whose end etcd forgets all that was before: who watches from there is told 410."""
     ask = f"{_ETCD_CURL} https://127.0.0.1:2379/v3"
     revision = f"$({ask}/maintenance/status -d '{{}}' | grep -o '\"revision\":\"[0-9]*' | grep -o '[0-9]*$')"
     forget = f'{ask}/kv/compaction -d "{{\\"revision\\": {revision}}}" >/dev/null'
-    return Fault(fault.begin, f"{fault.end}; {forget}")
+    return Change(fault.begin, f"{fault.end}; {forget}")
 
 
-def restarted(unit: str) -> Fault:
+def restarted(unit: str) -> Change:
     """A service of the node that systemd starts anew."""
-    return Fault(f"systemctl restart {unit}", _until(f"systemctl is-active {unit}"))
+    return Change(f"systemctl restart {unit}", _until(f"systemctl is-active {unit}"))
 
 
-def stopped(unit: str) -> Fault:
+def stopped(unit: str) -> Change:
     """A service of the node that is not there for a while."""
-    return Fault(f"systemctl stop {unit}", f"systemctl start {unit}; {_until(f'systemctl is-active {unit}')}")
-
-
-def control_plane(stack: Stack) -> Node:
-    """The node that the API server runs on. Asked for while all is well."""
-    return Node(("docker", "exec", "--interactive", stack.control_plane(), "bash", "-c"), stack.program.variables())
+    return Change(f"systemctl stop {unit}", f"systemctl start {unit}; {_until(f'systemctl is-active {unit}')}")

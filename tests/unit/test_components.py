@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from components import API_SERVER, Fault, Node
+from components import API_SERVER
+from deploy.changes import Change, Node
+from deploy.kind.errors import ClusterError
 from operated import until
 
+LONGEST = 60
 HERE = Node(("bash", "-c"), os.environ)
 
 
@@ -19,8 +22,8 @@ class Mark:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def fault(self, after: str = "true") -> Fault:
-        return Fault(begin=f"touch {self._path}; {after}", end=f"rm {self._path}")
+    def fault(self, after: str = "true") -> Change:
+        return Change(begin=f"touch {self._path}; {after}", end=f"rm {self._path}")
 
     def is_there(self) -> bool:
         return self._path.exists()
@@ -35,13 +38,13 @@ def mark(tmp_path: Path) -> Mark:
 
 
 async def test_a_fault_lasts_as_long_as_the_block(mark: Mark) -> None:
-    async with HERE.suffering(mark.fault()):
+    async with HERE.changed(mark.fault(), LONGEST):
         assert mark.is_there()
     assert not mark.is_there()
 
 
 async def failing(mark: Mark) -> None:
-    async with HERE.suffering(mark.fault()):
+    async with HERE.changed(mark.fault(), LONGEST):
         raise ZeroDivisionError
 
 
@@ -52,28 +55,28 @@ async def test_a_fault_ends_with_a_block_that_fails(mark: Mark) -> None:
 
 
 async def half_done(mark: Mark) -> None:
-    async with HERE.suffering(mark.fault(after="echo no such thing; false")):
+    async with HERE.changed(mark.fault(after="echo no such thing; false"), LONGEST):
         pytest.fail("the fault is not there")
 
 
 async def test_what_was_half_done_is_undone_and_told(mark: Mark) -> None:
-    with pytest.raises(AssertionError, match="no such thing"):
+    with pytest.raises(ClusterError, match="no such thing"):
         await half_done(mark)
     assert not mark.is_there()
 
 
 async def too_long(mark: Mark) -> None:
-    async with HERE.suffering(mark.fault(), longest=0.05):
+    async with HERE.changed(mark.fault(), 0.05):
         await until(mark.is_gone)
 
 
 async def test_a_block_that_takes_too_long_is_told_that_the_fault_was_over(mark: Mark) -> None:
-    with pytest.raises(AssertionError, match="late"):
+    with pytest.raises(ClusterError, match="late"):
         await too_long(mark)
 
 
 async def test_a_fault_ends_when_nobody_is_there_any_more(mark: Mark) -> None:
-    script = mark.fault().script(60)
+    script = mark.fault().script(LONGEST)
     shell = await asyncio.create_subprocess_exec(*HERE.shell, script, stdin=PIPE, stdout=PIPE)
     assert shell.stdin is not None
     assert shell.stdout is not None
@@ -85,6 +88,6 @@ async def test_a_fault_ends_when_nobody_is_there_any_more(mark: Mark) -> None:
 
 
 @pytest.mark.parametrize("fault", [API_SERVER.frozen(), API_SERVER.gone()], ids=["frozen", "gone"])
-async def test_what_a_node_is_told_is_a_shells_language(fault: Fault) -> None:
-    shell = await asyncio.create_subprocess_exec("bash", "-n", "-c", fault.script(60))
+async def test_what_a_node_is_told_is_a_shells_language(fault: Change) -> None:
+    shell = await asyncio.create_subprocess_exec("bash", "-n", "-c", fault.script(LONGEST))
     assert await shell.wait() == 0
