@@ -1,8 +1,6 @@
 """A gateway behind Traefik, both on loopback: cluster and agent are the test, so it is known what was said when."""
 
 import asyncio
-import json
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +17,7 @@ from deploy.stack import ROOT
 from event_source import EventSource
 from operated import free_port, until
 from proxy import Traefik
+from refusals import REFUSALS, Refusal, is_told
 from served import Door, Served, served
 from watched import succeeded
 from watcher import Watcher
@@ -167,33 +166,9 @@ async def test_an_agent_is_run_by_mcp(behind: Behind) -> None:
     assert result.structured_content["result"] == "Mended."
 
 
-@pytest.mark.parametrize(
-    ("size", "options", "status"),
-    [
-        pytest.param(10, ("-H", "Authorization: Bearer x"), 401, id="an unknown key"),
-        pytest.param(1_100_000, (), 413, id="a body that is a little too large"),
-        pytest.param(8_000_000, ("-H", "Expect:"), 413, id="one that is much too large, sent without asking"),
-        pytest.param(8_000_000, ("-H", "Transfer-Encoding: chunked"), 413, id="one whose size is not said before"),
-    ],
-)
+@pytest.mark.parametrize("refusal", REFUSALS)
 async def test_what_is_refused_is_told_as_the_gateway_tells_it(
-    behind: Behind, tmp_path: Path, size: int, options: tuple[str, ...], status: int
+    behind: Behind, tmp_path: Path, refusal: Refusal
 ) -> None:
-    (tmp_path / "body").write_text(json.dumps({"prompt": "x" * size}))
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {behind.place.key()}"}
-    given = [
-        word
-        for name, value in headers.items()
-        if f"{name}:" not in "".join(options)
-        for word in ("-H", f"{name}: {value}")
-    ]
-    curl = await asyncio.create_subprocess_exec(
-        *("curl", "-sS", "-i", "--max-time", "60", f"{behind.proxy.url}/claude", "--data-binary", f"@{tmp_path}/body"),
-        *(*given, *options),
-        stdout=subprocess.PIPE,
-    )
-    told, _ = await curl.communicate()
-    *_, head, body = told.decode().replace("\r\n", "\n").split("\n\n")
-    assert head.startswith(f"HTTP/1.1 {status} ")
-    assert "application/problem+json" in head
-    assert json.loads(body)["status"] == status
+    headers = {"Authorization": f"Bearer {behind.place.key()}"}
+    await asyncio.to_thread(is_told, refusal, behind.proxy.url, headers, tmp_path)

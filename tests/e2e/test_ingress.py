@@ -1,8 +1,6 @@
 """The chart's ways in, by Ingress and by HTTPRoute, with a controller that serves them: Traefik."""
 
 import asyncio
-import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from deploy.kind.errors import CommandFailed
 from deploy.stack import Stack
 from event_source import EventSource
 from operated import until
+from refusals import REFUSALS, Refusal, is_told
 from tests.e2e.conftest import DOOR, NAMESPACE, RELEASE, Gateway, Job, Jobs
 from tests.e2e.test_doors import curl, events, sent
 from tests.e2e.test_doors_faults import KILL, WITHIN, until_done
@@ -255,30 +254,6 @@ async def test_an_agent_is_run_by_mcp(way: Way) -> None:
     assert result.structured_content["result"] == "Hello from the scripted model."
 
 
-@pytest.mark.parametrize(
-    ("size", "options", "status"),
-    [
-        pytest.param(10, ("-H", "Authorization: Bearer x"), 401, id="an unknown key"),
-        pytest.param(1_100_000, (), 413, id="a body that is a little too large"),
-        pytest.param(5_000_000, ("-H", "Expect:"), 413, id="one that is much too large, sent without asking"),
-        pytest.param(5_000_000, ("-H", "Transfer-Encoding: chunked"), 413, id="one whose size is not said before"),
-    ],
-)
-def test_what_is_refused_is_told_as_the_gateway_tells_it(
-    way: Way, tmp_path: Path, size: int, options: tuple[str, ...], status: int
-) -> None:
-    (tmp_path / "body").write_text(json.dumps({"prompt": "x" * size}))
-    headers = {"Host": way.host, "Authorization": f"Bearer {way.gateway.key}", "Content-Type": "application/json"}
-    words = [
-        word
-        for name, value in headers.items()
-        if f"{name}:" not in "".join(options)
-        for word in ("-H", f"{name}: {value}")
-    ]
-    command = ("curl", "-sS", "-i", f"{way.gateway.url}/claude", "--data-binary", f"@{tmp_path}/body", *words, *options)
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    *_, head, body = answer.replace("\r\n", "\n").split("\n\n")
-    assert head.startswith(f"HTTP/1.1 {status} ")
-    assert "application/problem+json" in head
-    assert "x-request-id" in head.lower()
-    assert json.loads(body)["status"] == status
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_what_is_refused_is_told_as_the_gateway_tells_it(way: Way, tmp_path: Path, refusal: Refusal) -> None:
+    is_told(refusal, way.gateway.url, way.headers, tmp_path)
