@@ -182,8 +182,9 @@ def make_key(stack: Stack) -> str:
 
 
 def _place(stack: Stack, key: str) -> Place:
-    (node, *_) = json.loads(stack.kubectl("get", "nodes", "-o", "json"))["items"]
-    (host, *_) = (each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP")
+    node = stack.control_plane()
+    addresses = json.loads(stack.kubectl("get", "node", node, "-o", "json"))["status"]["addresses"]
+    (host, *_) = (each["address"] for each in addresses if each["type"] == "InternalIP")
     gateway = node_ports(stack, f"{RELEASE}-gateway")
     return Place(
         stack=stack,
@@ -191,7 +192,7 @@ def _place(stack: Stack, key: str) -> Place:
         door=Address(host=host, port=gateway["http"]),
         metrics=Address(host=host, port=gateway["metrics"]),
         writer=Address(host=host, port=node_ports(stack, "bare-writer")["http"]),
-        node=node["metadata"]["name"],
+        node=node,
     )
 
 
