@@ -25,8 +25,9 @@ from agentjob_kube.wire import verb
 Observer = Callable[[str, str], None]
 """Told of every request: its verb as a Role names it, and the status of the answer, or "none" when there was none."""
 
-LETTING_GO_SECONDS: Final = 0.05
-"""An aborted TLS connection is let go of some turns of the loop later; a loop that has ended before says it is busy."""
+LETTING_GO_SECONDS: Final = 0.25
+"""A TLS connection that was closed a moment ago waits for the other side to do so, and one that was aborted is let go
+of some turns of the loop later; a loop that has ended before says that they are in use."""
 RENEWAL_SECONDS: Final = 1.0
 """From one reading of a credential that was refused to the next: a kubeconfig may have a program run for it."""
 
@@ -62,7 +63,7 @@ class Connection:
             headers={"User-Agent": "agentjob"},
         ) as session:
             yield session
-        await asyncio.sleep(LETTING_GO_SECONDS)
+        await asyncio.sleep(LETTING_GO_SECONDS if self.tls else 0)
 
     async def _observed(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
