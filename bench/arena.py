@@ -14,7 +14,7 @@ from urllib.parse import quote
 from agentjob_api import names
 from agentjob_kube.client import Client
 from agentjob_kube.connect import connect
-from agentjob_kube.resources import AGENT_JOBS, PODS, ResourceType
+from agentjob_kube.resources import AGENT_JOBS, EVENTS, PODS, ResourceType
 from agentjob_kube.wire import HttpTransport
 from bench.driver import admit, driver, kubeconfig
 from bench.fake_nodes import ENDS, fake_nodes
@@ -140,7 +140,7 @@ def _remove(stack: Stack) -> None:
         if not stack.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
             return
         stack.kubectl("-n", NAMESPACE, "delete", "deployments", "--all", "--timeout=60s")
-        for kind in (AGENT_JOBS, JOBS, PODS):
+        for kind in (AGENT_JOBS, JOBS, PODS, EVENTS):
             _clear(stack, kind, "")
         stack.delete_namespace(NAMESPACE)
     except CommandFailed as error:
