@@ -10,9 +10,10 @@ INTRODUCTION = """# Reliability
 What goes wrong, and what comes of it. `make chaos` brings each of these faults about, writes what came of it to
 `tests/chaos/results.json`, and this page from that; `make faults`, a part of `make test`, is the short of it.
 
-After each run the same is checked, or there is no row: every Pod was made once and no other, every job has ended as it
-should, for the reason it should and at its price, no status takes back what one before has said, nothing of the jobs is
-left, and a job that is submitted afterwards runs as ever.
+There is a row only where all went as it should: every Pod was made once and no other, every job that the fault lets
+end has ended as it should and for the reason it should, no status takes back what one before has said, and nothing is
+left or done afterwards. Where real agents work, jobs have cost what they should. Rows of one table may be of several
+sessions.
 
 **undisturbed** is the same life without the fault, in the same session; **afterwards** is how long the slowest run took
 beside the fault itself, and **ratio** what that is of the undisturbed time; the goal is 2.

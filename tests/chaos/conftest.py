@@ -14,7 +14,9 @@ RUNS = pytest.StashKey[Results]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--record", action="store_true", help=f"write what came of each fault to {RESULTS.name}")
+    which = "all: and nothing else, so that a fault that fails has no row; some: beside what other sessions wrote"
+    text = f"write what came of each fault to {RESULTS.name} ({which})"
+    parser.addoption("--record", choices=["all", "some"], help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,8 +24,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.getoption("--record"):
-        session.config.stash[RUNS].write(RESULTS)
+    if which := session.config.getoption("--record"):
+        session.config.stash[RUNS].write(RESULTS, keeps_others=which == "some")
 
 
 @pytest.fixture(scope="session")

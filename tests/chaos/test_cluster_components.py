@@ -175,7 +175,9 @@ async def test_a_job_ends_as_it_should_whose_pod(results: Results, place: Place,
         status = await op.until_status(phase=row.phase)
         took = time.monotonic() - began
         is_forward(op.written())
-        assert ended(status)[:2] == (row.phase, row.reasons)
+        phase, reasons, failed, cost = ended(status)
+        assert (phase, reasons, failed) == (row.phase, row.reasons, int(row.phase == "Failed"))
+        assert row.phase == "Failed" or float(cost) >= float(results.costs[KIND, WORKS])
         assert op.made() == [f"fix-{number}" for number, _ in enumerate(row.reasons, start=1)]
         op.runner = PLACE
         await op.nothing_more_is_done()

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-MARGIN_SECONDS = 30.0
+MARGIN_SECONDS = 10.0
 """By which a life on the fake cluster, which is a tenth of a second, may take longer than the fault and two undisturbed
 lives: an operator's waits are in whole seconds. On the kind cluster, where an agent works for some, there is none."""
 FAKE, KIND = "fake cluster", "kind cluster"
@@ -58,9 +58,9 @@ class Results:
         slowest = {**asdict(run), "late": run.late} if run.late > row["late"] else {}
         row |= slowest | {"runs": row["runs"] + 1}
 
-    def write(self, path: Path) -> None:
-        """Puts the rows in place of those of earlier sessions."""
-        old = json.loads(path.read_text()) if path.exists() else []
+    def write(self, path: Path, *, keeps_others: bool) -> None:
+        """Writes the rows. `keeps_others`: those of earlier sessions stay where this one has none."""
+        old = json.loads(path.read_text()) if keeps_others and path.exists() else []
         rows = {(row["where"], row["group"], row["fault"]): row for row in old} | self.rows
         kept = [{name: _rounded(value) for name, value in row.items()} for _, row in sorted(rows.items())]
         path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
