@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,9 @@ Object = dict[str, Any]
 
 YOUNG: Final = timedelta(hours=1)
 """What was written since then is left alone by a sweep: its job may be one that is not known here yet."""
+CURRENT_SECONDS: Final = 300.0
+"""After so long without a word from the API server nothing is swept. Far less than YOUNG: of what is old, the job is
+then known here, unless it is gone."""
 MAX_DOOMED: Final = 10_000
 """Jobs whose objects are to go at once; a sweep finds the others."""
 log = logging.getLogger(__name__)
@@ -27,6 +30,9 @@ class Times(NamedTuple):
 
     sweep_seconds: float = 3_600.0
     """From one sweep to the next."""
+    settle_seconds: float = 60.0
+    """From finding what no job is known of to looking again: a LIST, or what a WATCH has to catch up with, may be on
+    its way."""
     again: Backoff = Backoff(first=1.0, most=60.0)
     """Before what the store did not do is tried again."""
 
@@ -43,6 +49,8 @@ class Retention:
     peers: Peers
     clock: Callable[[], datetime]
     times: Times = TIMES
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    """Waits before it is looked again."""
     _doomed: dict[str, str] = field(default_factory=dict)
     """Namespaces by uid."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -80,23 +88,42 @@ class Retention:
         failures = 0
         while True:
             try:
-                await self._sweep()
-                failures = 0
+                failures = 0 if await self.sweep() else failures + 1
             except ArchiveError as error:
                 failures += 1
                 log.warning("Looking for objects of deleted jobs: %s", error)
             await asyncio.sleep(self.times.again.delay(failures) if failures else self.times.sweep_seconds)
 
-    async def _sweep(self) -> None:
-        for namespace in self.cache.namespaces:
-            found = await self.archive.uids(namespace)
-            known = {job["metadata"]["uid"] for job in self.cache.of(namespace)}
-            for uid in found:
-                if uid not in known and self.peers.owns(uid):
-                    await self._remove_old(namespace, uid)
+    async def sweep(self) -> bool:
+        """Removes what is left of jobs that are gone; false when it is not known well enough which are.
 
-    async def _remove_old(self, namespace: str, uid: str) -> None:
+        Raises:
+            ArchiveError: the store does not do its part.
+        """
+        for namespace in self.cache.namespaces:
+            if not self._is_current():
+                return False
+            old = self.clock() - YOUNG  # of before it is looked: what follows may take as long as that
+            left = self._unknown(namespace, await self.archive.uids(namespace))
+            if left:
+                await self.sleep(self.times.settle_seconds)
+                left = self._unknown(namespace, left)
+            if not self._is_current():
+                return False
+            for uid in left:
+                await self._remove_old(namespace, uid, old)
+        return True
+
+    def _is_current(self) -> bool:
+        return self.cache.age() < CURRENT_SECONDS
+
+    def _unknown(self, namespace: str, uids: Iterable[str]) -> list[str]:
+        """Those of which there is no job, and that are for us."""
+        known = {job["metadata"]["uid"] for job in self.cache.of(namespace)}
+        return [uid for uid in uids if uid not in known and self.peers.owns(uid)]
+
+    async def _remove_old(self, namespace: str, uid: str, old: datetime) -> None:
         newest = await self.archive.newest(namespace, uid)
-        if newest is not None and newest < self.clock() - YOUNG:
+        if newest is not None and newest < old:
             log.info("The objects of job %s go: it is gone", uid, extra={"namespace": namespace})
             await self.archive.remove(namespace, uid)

@@ -37,7 +37,7 @@ HOME = Key("system", "gateway")
 QUICK = Pace(part_seconds=0.02, again=Backoff(first=0.005, most=0.05))
 NAMES = ("gateway-a", "gateway-b")
 """Two replicas."""
-OFTEN = Times(sweep_seconds=0.02, again=Backoff(first=0.005, most=0.05))
+OFTEN = Times(sweep_seconds=0.02, settle_seconds=0.0, again=Backoff(first=0.005, most=0.05))
 
 
 class Keeping:
