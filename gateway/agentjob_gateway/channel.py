@@ -14,6 +14,7 @@ from agentjob_gateway.elsewhere import Elsewhere
 from agentjob_gateway.entries import clipped, entry_of
 from agentjob_gateway.follow import LOOK_SECONDS, PACE, Counts, Follower, Pace
 from agentjob_gateway.history import ArchiveError
+from agentjob_gateway.keeper import MOST
 from agentjob_gateway.known import Known
 from agentjob_gateway.past import Pasts, batched
 from agentjob_gateway.reading import Gap
@@ -23,6 +24,8 @@ from agentjob_kube.client import Client
 
 Object = dict[str, Any]
 
+FOR_CLIENTS: Final = 500
+"""Jobs that can be watched beside all that the archive follows."""
 FIRST: Final = Position(1, 0)
 """Before the first line of the first attempt."""
 HEARTBEAT: Final = sse.chunked(sse.HEARTBEAT)
@@ -34,11 +37,11 @@ log = logging.getLogger(__name__)
 class Tuning(NamedTuple):
     """What a stream may take: bytes, entries and seconds."""
 
-    channels: int = 1_000
-    """Jobs that are followed at once, for clients and for the archive."""
+    channels: int = 2 * MOST + FOR_CLIENTS
+    """Jobs that are followed at once, for clients and for the archive: of that our own, and those we stand by for."""
     ring_bytes: int = MAX_BYTES
     rings_bytes: int = 16 * MAX_BYTES
-    """Of all jobs together, about: of each that comes when there are many, the less is kept the more there are."""
+    """Of all while they are few; of each that comes when there are many, the less: all keep 410 MiB at most."""
     ring_entries: int = MAX_ENTRIES
     linger: float = 10.0
     """How long a job's stream is kept when nobody watches: who was cut off comes back."""

@@ -25,7 +25,7 @@ from agentjob_kube.client import Client
 
 Object = dict[str, Any]
 
-LEAST_RING_BYTES: Final = 256 * 1024
+LEAST_RING_BYTES: Final = 128 * 1024
 """Of each stream so much is kept at hand, however many there are."""
 _GOING: Final = "the stream is broken off here; ask again"
 
