@@ -7,11 +7,14 @@ from typing import Final, NamedTuple
 
 import aiohttp
 
+from agentjob_api import lines as contract
 from agentjob_kube.errors import Unreachable, refused
 from agentjob_kube.transport import IDLE_SECONDS, Request
 
 MAX_LINE = 8 * 1024 * 1024
 """Bytes of one watch event: an object is at most 1.5 MiB in etcd, and longer as JSON."""
+MAX_LOG_LINE: Final = 2 * contract.MAX_LINE
+"""Bytes of one line of a log that are kept: what is longer is none of a runner's lines."""
 
 _COLLECTION = re.compile(r"/(api|apis/[^/]+)/[^/]+/(namespaces/[^/]+/)?[^/]+")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -47,8 +50,11 @@ class HttpTransport:
 
     async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
         """The lines of an answer that goes on and on."""
+        is_watch = "watch" in request.query
         async with self._answer(request, self._stream) as response:
-            async for line in split(response.content.iter_any()):
+            async for line in split(response.content.iter_any(), MAX_LINE if is_watch else MAX_LOG_LINE):
+                if is_watch and len(line) > MAX_LINE:
+                    raise Unreachable(f"expected events of at most {MAX_LINE} bytes in the answer, found a longer one")
                 yield line
 
     @asynccontextmanager
@@ -72,20 +78,25 @@ class HttpTransport:
             raise Unreachable(f"{request.method} {request.path}: {str(error) or type(error).__name__}") from error
 
 
-async def split(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+async def split(chunks: AsyncIterator[bytes], most: int = MAX_LINE) -> AsyncGenerator[bytes, None]:
     """Lines out of chunks, without newlines and without empty lines.
 
-    Raises:
-        Unreachable: a line is longer than MAX_LINE.
+    A line without an end so far is kept up to `most` bytes; beyond that it is given as far as it has come, and its rest
+    is left out.
     """
-    rest = b""
+    rest, is_given = b"", False
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
+        if is_given and lines:
+            lines[0], is_given = b"", False
         for line in lines:
             if line:
                 yield line
-        if len(rest) > MAX_LINE:
-            raise Unreachable(f"expected lines of at most {MAX_LINE} bytes in the answer, found a longer one")
+        if not is_given and len(rest) > most:
+            yield rest
+            is_given = True
+        if is_given:
+            rest = b""
     if rest:
         yield rest
 

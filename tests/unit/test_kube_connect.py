@@ -123,6 +123,28 @@ async def test_a_stream_that_breaks_is_unreachable_after_what_came(handler: Hand
     assert got == lines
 
 
+async def without_newline(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for _ in range(9):
+        await response.write(b"x" * 1024 * 1024)
+    await response.write(b"\nnext\n")
+    return response
+
+
+async def test_a_log_goes_on_after_text_without_a_newline() -> None:
+    async with serving(without_newline) as server, connected(server) as transport:
+        lines = Client(transport).log_lines(Key("ns", "pod"), "agent", follow=True)
+        assert [line[:10] async for line in lines] == [b"x" * 10, b"next"]
+
+
+async def test_an_event_without_a_newline_is_no_answer() -> None:
+    async with serving(without_newline) as server, connected(server) as transport:
+        events = Client(transport).watch(PODS, "ns", "", "1")
+        with pytest.raises(Unreachable, match="found a longer one"):
+            await anext(events)
+
+
 async def test_every_request_is_counted_by_verb_and_status() -> None:
     seen: list[tuple[str, str]] = []
 

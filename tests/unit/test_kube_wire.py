@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentjob_kube import wire
-from agentjob_kube.errors import Unreachable
 from agentjob_kube.resources import AGENT_JOBS, EVENTS, PODS, ResourceType
 
 
@@ -61,6 +60,15 @@ async def test_lines_are_the_same_however_they_are_cut_up(lines: list[bytes], si
     assert found == [line for line in lines if line]
 
 
-async def test_a_line_without_end_is_given_up() -> None:
-    with pytest.raises(Unreachable, match="found a longer one"):
-        [line async for line in wire.split(chunked(*[b"x" * 1024 * 1024] * 9))]
+@pytest.mark.parametrize(
+    ("chunks", "lines"),
+    [
+        pytest.param([b"a\nxxxxxxxxx", b"xxx", b"xx\nb\n"], [b"a", b"xxxxxxxxx", b"b"], id="lines around it"),
+        pytest.param([b"xxxxxxxxx", b"\nb\n"], [b"xxxxxxxxx", b"b"], id="its end is a chunk's beginning"),
+        pytest.param([b"xxxxxxxxx", b"xx\nyyyyyyyyy", b"y\nb"], [b"xxxxxxxxx", b"yyyyyyyyy", b"b"], id="two of them"),
+        pytest.param([b"xxxxxxxxx", b"xxxxxxxxx", b"x"], [b"xxxxxxxxx"], id="no end of it"),
+        pytest.param([b"xxxxxxxx", b"\nb\n"], [b"xxxxxxxx", b"b"], id="one that is just not too long"),
+    ],
+)
+async def test_of_a_line_that_is_too_long_the_beginning_is_given(chunks: list[bytes], lines: list[bytes]) -> None:
+    assert [line async for line in wire.split(chunked(*chunks), 8)] == lines
