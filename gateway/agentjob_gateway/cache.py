@@ -54,7 +54,8 @@ class JobCache:
     listeners: list[Listener] = field(default_factory=list)
     _jobs: dict[str, dict[str, Object]] = field(default_factory=dict)
     _gone: dict[str, None] = field(default_factory=dict)
-    _news: dict[Key, asyncio.Event] = field(default_factory=dict)
+    _waiting: dict[Key, set[asyncio.Future[None]]] = field(default_factory=dict)
+    """Who waits for a job's next change; a job that nobody waits for is not in it."""
     _listed: set[str] = field(default_factory=set)
     _watches: list[ListWatch[Object]] = field(default_factory=list)
 
@@ -108,7 +109,15 @@ class JobCache:
         """Returns at the next change of a job, or when it is gone. The caller bounds the wait."""
         if self.is_closing:
             return
-        await self._news.setdefault(key, asyncio.Event()).wait()
+        news = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(key, set())
+        waiting.add(news)
+        try:
+            await news
+        finally:
+            waiting.discard(news)
+            if not waiting and self._waiting.get(key) is waiting:
+                del self._waiting[key]
 
     def age(self) -> float:
         """Seconds since the API server last said anything, in the namespace where it is longest.
@@ -120,7 +129,7 @@ class JobCache:
     def close(self) -> None:
         """Wakes all who wait; whoever comes now does not wait."""
         self.is_closing = True
-        for key in list(self._news):
+        for key in list(self._waiting):
             self._tell(key)
 
     def _announce(self, job: Object, *, is_gone: bool) -> None:
@@ -128,8 +137,9 @@ class JobCache:
             listener(job, is_gone=is_gone)
 
     def _tell(self, key: Key) -> None:
-        if (news := self._news.pop(key, None)) is not None:
-            news.set()
+        for news in self._waiting.pop(key, ()):
+            if not news.done():
+                news.set_result(None)
 
     async def run(self, client: Client, namespace: str) -> None:
         """Keeps the jobs of a namespace true for ever."""

@@ -94,6 +94,17 @@ async def test_who_waits_is_told_of_a_change(step: str) -> None:
         await asyncio.gather(*waits)
 
 
+async def test_who_waits_in_vain_for_a_job_that_is_gone_leaves_nothing_behind() -> None:
+    found = cache()
+    found.put(agent_job(version=5))
+    found.drop(agent_job(version=6))
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await found.change(FIX)
+    assert not found._waiting
+
+
 async def test_nobody_waits_for_a_gateway_that_is_about_to_stop() -> None:
     found = cache()
     wait = asyncio.create_task(found.change(FIX))
