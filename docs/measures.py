@@ -12,6 +12,7 @@ KINDS = {
     "Gauge": "gauge",
     "GaugeMetricFamily": "gauge",
     "Histogram": "histogram",
+    "HistogramMetricFamily": "histogram",
 }
 
 

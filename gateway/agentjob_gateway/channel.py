@@ -4,12 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from agentjob_api.lines import Line
-from agentjob_api.phases import Phase
-from agentjob_gateway import answers, sse
+from agentjob_gateway import sse, standing
 from agentjob_gateway.elsewhere import Elsewhere
 from agentjob_gateway.entries import clipped, entry_of
 from agentjob_gateway.follow import LOOK_SECONDS, PACE, Counts, Follower, Pace
@@ -21,8 +21,6 @@ from agentjob_gateway.reading import Gap
 from agentjob_gateway.ring import MAX_BYTES, MAX_ENTRIES, Entry, Ring
 from agentjob_gateway.sse import Position
 from agentjob_kube.client import Client
-
-Object = dict[str, Any]
 
 FOR_CLIENTS: Final = 500
 """Jobs that can be watched beside all that the archive follows."""
@@ -99,8 +97,9 @@ class Channel:
         self._ahead: set[Reader] = set()
         """Readers that have more than the ring: what comes first is nothing new to them."""
         self._is_silent = False
+        self._since = datetime.now(UTC)
         self._news = asyncio.Event()
-        self._standing, self.state = _state(known.job)
+        self._standing, self.state = standing.state(known.job)
         self._follower: Final = partial(Follower, client, known, counts, tuning.pace)
         self._pasts = Pasts(self._past)
         self._elsewhere = Elsewhere(known, tuning.pace, tuning.elsewhere)
@@ -149,7 +148,7 @@ class Channel:
         elif error is not None:
             log.error("Following a job", exc_info=error, extra=self._known.facts)
         self._look()
-        self.closing = BROKEN if error is not None else _closing(self._known)
+        self.closing = BROKEN if error is not None else standing.closing(self._known)
         self._tasks[1].cancel()
         self._tell_news()
         for reader in (*self._live, *self._ahead):
@@ -162,10 +161,10 @@ class Channel:
 
     def _look(self) -> None:
         """Tells everybody when the job's phase has changed, or the reason."""
-        standing, state = _state(self._known.job)
-        if standing == self._standing:
+        stands, state = standing.state(self._known.job)
+        if stands == self._standing:
             return
-        self._standing, self.state = standing, state
+        self._standing, self.state = stands, state
         self.flush()
         for reader in (*self._live, *self._ahead):
             reader.state = state
@@ -193,6 +192,8 @@ class Channel:
             return
         chunks = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
         self._pending.clear()
+        if (said := self.ring.newest) is not None and said >= self._since:  # what was said before cannot be late
+            self._counts.lag.came(said, datetime.now(UTC))
         self._hand_out(chunks, self._live)
         self._advanced()
 
@@ -277,24 +278,3 @@ class Channel:
     def _tell_news(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
-
-
-def _state(job: Object) -> tuple[tuple[str, str], bytes]:
-    """Where a job stands: in two words, and as a chunk."""
-    status = job["status"]
-    ready: Object = next((each for each in status.get("conditions", ()) if each["type"] == "Ready"), {})
-    phase, reason = answers.phase(job).value, ready.get("reason", "")
-    return (phase, reason), sse.chunked(sse.state(phase, reason, ready.get("message", "")))
-
-
-def _closing(known: Known) -> bytes:
-    """The last event of a job's stream, as a chunk."""
-    job, name = known.job, known.key.name
-    phase = answers.phase(job)
-    if phase is Phase.SUCCEEDED:
-        return sse.chunked(sse.done(name))
-    if not phase.is_final:
-        return sse.chunked(sse.failed(name, "The job was deleted before it had ended.", "Deleted"))
-    failure: Object = job["status"].get("failure") or {}
-    sentence = answers.failure(job) or f"The job has ended as {phase}."
-    return sse.chunked(sse.failed(name, sentence, failure.get("reason", phase.value)))

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from agentjob_api.lines import Line
 from agentjob_api.names import AGENT_CONTAINER, Key, pod_name
 from agentjob_gateway.history import ArchiveError, DamagedError
 from agentjob_gateway.known import Known
+from agentjob_gateway.lag import Lag
 from agentjob_gateway.reading import PATIENCE, End, Flow, Gap, Next, Reading, end_of, next_step
 from agentjob_gateway.sse import OPEN, Position
 from agentjob_kube.backoff import Backoff
@@ -49,6 +50,8 @@ class Counts:
     """Times that lines could not be had because what they are kept in is damaged."""
     dropped: int = 0
     """Clients that did not read, and were hung up on."""
+    lag: Lag = field(default_factory=Lag)
+    """Of the last of all lines that came at once, if they were said since their job is followed."""
 
 
 class Pace(NamedTuple):

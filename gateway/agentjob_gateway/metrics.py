@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -20,7 +20,7 @@ class StreamCounts(Collector):
         self._counts = counts
 
     def collect(self) -> Iterator[Metric]:
-        """One counter for each."""
+        """One counter for each, and the histogram of how late lines come."""
         counts = self._counts
         yield CounterMetricFamily(
             "agentjob_gateway_log_lines", "Lines of agents that came from the cluster.", value=counts.lines
@@ -29,6 +29,13 @@ class StreamCounts(Collector):
             "agentjob_gateway_log_lines_skipped",
             "Lines of logs that are no runner's, and are left out.",
             value=counts.skipped,
+        )
+        yield HistogramMetricFamily(
+            "agentjob_gateway_log_lag_seconds",
+            "Seconds from when an agent said a line to when it came here: of those said while their job was followed"
+            " here, and of many that come at once the last.",
+            buckets=counts.lag.buckets(),
+            sum_value=counts.lag.seconds,
         )
         yield CounterMetricFamily(
             "agentjob_gateway_gaps", "Places at which lines of agents are lost.", value=counts.gaps

@@ -6,10 +6,11 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agentjob_api.lines import MAX_LINE, Line
+from agentjob_api.lines import MAX_LINE, Line, envelope
 from agentjob_api.names import Key
 from agentjob_gateway.cache import key_of
 from agentjob_gateway.errors import Unavailable
@@ -78,6 +79,22 @@ async def test_however_many_watch_the_log_is_followed_once(at: Watched) -> None:
     assert [each.lines for each in ended] == [numbered(1, 2, 3, 4, 5, 6)] * MANY
     assert (follows, at.logs_asked()) == (1, 1)
     assert replica.hub.lag_seconds() == 0.0
+
+
+async def test_how_late_lines_come_is_told_of_those_that_were_said_since_the_job_is_followed(at: Watched) -> None:
+    replica = await at.replica()
+    await at.submit()
+    await at.start()
+    begun = datetime.now(UTC)
+    at.print(envelope(1, 1, begun - timedelta(hours=1)) + b"{}}\n")
+    viewer = await at.watch(replica)
+    await viewer.until_lines(1)
+    assert replica.hub.counts.lag.buckets()[-1] == ("+Inf", 0)
+    for seq in (2, 3):
+        at.print(envelope(seq, 1, begun + timedelta(hours=1)) + b"{}}\n")
+        await viewer.until_lines(seq)
+
+    assert replica.hub.counts.lag.buckets()[0] == ("0.005", 2)
 
 
 async def test_for_clients_that_keep_up_there_is_neither_a_task_nor_a_request(at: Watched) -> None:
