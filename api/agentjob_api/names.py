@@ -3,6 +3,8 @@
 from typing import NamedTuple
 
 GROUP = "agentjob.dev"
+OWN_PREFIX = f"{GROUP}/"
+"""Of the keys of all labels and annotations of ours."""
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "AgentJob"

@@ -4,8 +4,17 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from agentjob_api import names
 from agentjob_api.fields import EnvName, FreeForm, KeyRef, ObjectName, Quantity
-from agentjob_api.model import Resource, Rule
+from agentjob_api.model import Resource, Rule, checked
+
+
+def _not_ours(field: str) -> Rule:
+    """Labels and annotations by which the operator knows its Pods, and what it has done to them, are not a user's."""
+    return Rule(
+        f"self.all(key, !key.startsWith('{names.OWN_PREFIX}'))",
+        f"spec.runner.{field} takes no key that begins with {names.OWN_PREFIX}: those are the operator's own",
+    )
 
 
 class EnvVarSource(Resource):
@@ -111,7 +120,13 @@ class RunnerSpec(Resource):
     """Environment of the agent."""
     env_from: Annotated[list[EnvFromSource], Field(max_length=32)] = []
     """Environment of the agent, whole objects at a time."""
-    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = {}
-    """Labels of the Pod."""
-    annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = {}
-    """Annotations of the Pod."""
+    labels: Annotated[
+        dict[str, Annotated[str, Field(max_length=63)]],
+        Field(max_length=32, json_schema_extra=checked(_not_ours("labels"))),
+    ] = {}
+    """Labels of the Pod. Keys that begin with `agentjob.dev/` are the operator's own."""
+    annotations: Annotated[
+        dict[str, Annotated[str, Field(max_length=4096)]],
+        Field(max_length=32, json_schema_extra=checked(_not_ours("annotations"))),
+    ] = {}
+    """Annotations of the Pod. Keys that begin with `agentjob.dev/` are the operator's own."""

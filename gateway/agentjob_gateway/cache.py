@@ -93,9 +93,9 @@ class JobCache:
             self._announce(known, is_gone=True)
             self._tell(key)
 
-    def replace(self, namespace: str, jobs: tuple[Object, ...], at: int) -> None:
-        """Takes a LIST of all jobs in a namespace at a version."""
-        listed = {job["metadata"]["uid"] for job in jobs}
+    def replace(self, namespace: str, jobs: tuple[Object, ...], at: int, unread: frozenset[str] = frozenset()) -> None:
+        """Takes a LIST of all jobs in a namespace at a version. `unread`: uids of those that could not be read."""
+        listed = {job["metadata"]["uid"] for job in jobs} | unread
         for job in jobs:
             self.put(job)
         for known in self.of(namespace):
@@ -148,8 +148,8 @@ class JobCache:
         async with aclosing(watch.deltas()) as deltas:
             async for delta in deltas:
                 match delta:
-                    case Replaced(jobs, at):
-                        self.replace(namespace, jobs, int(at))
+                    case Replaced(jobs, at, unread):
+                        self.replace(namespace, jobs, int(at), unread)
                     case Changed(job):
                         self.put(job)
                     case Removed(job):

@@ -1,7 +1,8 @@
 """One kind of object in one namespace, kept in view by a LIST and a WATCH from there.
 
 What is missed is found: a watch goes on where it stopped, and where that is no longer possible (410) the next
-`Replaced` tells what is gone as well. Nothing ends it but its being closed.
+`Replaced` tells what is gone as well. Nothing ends it but its being closed: an object that cannot be read is left out,
+for whoever wrote one would have stopped all that is done about the others.
 """
 
 import asyncio
@@ -27,6 +28,8 @@ class Replaced(Generic[T]):
 
     objects: tuple[T, ...]
     version: str
+    unread: frozenset[str] = frozenset()
+    """uids of objects that are there, too, and could not be read: nothing is known of them, not even that they end."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,10 @@ class Selection:
 
 
 class ListWatch(Generic[T]):
-    """Yields deltas for ever. `view` makes of each object the little that is kept of it."""
+    """Yields deltas for ever. `view` makes of each object the little that is kept of it.
+
+    An object on which `view` fails has no deltas, and is logged once, with the traceback.
+    """
 
     def __init__(
         self,
@@ -79,6 +85,8 @@ class ListWatch(Generic[T]):
         self._failures = 0
         self._error: ApiError | None = None
         """What the last round ended with."""
+        self._unread = frozenset[str]()
+        """uids of objects that could not be read when they were last seen."""
 
     async def deltas(self) -> AsyncGenerator[Delta[T], None]:
         """The deltas, in order. Errors are logged and waited out; no error of the API server comes through."""
@@ -96,17 +104,43 @@ class ListWatch(Generic[T]):
                 error = failed
             await self._pause(error)
 
-    async def _list(self) -> Replaced[T]:
+    async def listed(self) -> Replaced[T]:
+        """All there is, by a LIST beside the watch, which goes on where it is.
+
+        Raises:
+            ApiError: it could not be listed.
+        """
         objects: list[T] = []
+        unread: set[str] = set()
         version = ""
         selection = self._selection
         async with aclosing(self._client.pages(selection.kind, selection.namespace, selection.selector)) as pages:
             async for page in pages:
-                self.heard = time.monotonic()
-                objects.extend(map(self._view, page.items))
+                for body in page.items:
+                    found = self._read(body)
+                    objects.extend(found)
+                    unread.update(() if found else (_uid(body),))
                 version = page.version
-        self._version = version
-        return Replaced(tuple(objects), version)
+        self._unread = frozenset(unread)
+        return Replaced(tuple(objects), version, self._unread)
+
+    async def _list(self) -> Replaced[T]:
+        found = await self.listed()
+        self.heard, self._version = time.monotonic(), found.version
+        return found
+
+    def _read(self, body: Object) -> tuple[T, ...]:
+        """What is kept of an object; nothing where that cannot be told."""
+        try:
+            found = self._view(body)
+        except Exception:  # the outermost frame of each object: one must not hide the others
+            if _uid(body) not in self._unread:
+                name = body["metadata"].get("name")
+                log.exception("Left out, cannot be read: %s of %s", name, self._selection)
+            self._unread |= {_uid(body)}
+            return ()
+        self._unread -= {_uid(body)}
+        return (found,)
 
     async def _watch(self) -> AsyncGenerator[Changed[T] | Removed[T], None]:
         selection, since = self._selection, self._version or ""
@@ -115,8 +149,10 @@ class ListWatch(Generic[T]):
             async for happening in happenings:
                 self.heard, self._failures = time.monotonic(), 0
                 if happening.type != "BOOKMARK":
-                    seen = self._view(happening.object)
-                    yield Removed(seen) if happening.type == "DELETED" else Changed(seen)
+                    for seen in self._read(happening.object):
+                        yield Removed(seen) if happening.type == "DELETED" else Changed(seen)
+                if happening.type == "DELETED":
+                    self._unread -= {_uid(happening.object)}
                 self._version = happening.object["metadata"]["resourceVersion"]
 
     async def _pause(self, error: ApiError | None) -> None:
@@ -130,3 +166,7 @@ class ListWatch(Generic[T]):
         if error is not None:
             log.warning("Watching %s: %s; again in %.1f s", self._selection, error, delay)
         await self._sleep(delay)
+
+
+def _uid(body: Object) -> str:
+    return str(body["metadata"].get("uid", ""))

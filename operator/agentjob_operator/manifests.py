@@ -75,10 +75,18 @@ def _metadata(job: AgentJob, attempt: int, settings: RunnerSettings) -> Object:
     return {
         "name": names.pod_name(job.metadata.name, attempt),
         "namespace": job.metadata.namespace,
-        "labels": {**job.spec.runner.labels, **ours},
-        "annotations": {**job.spec.runner.annotations, **handover},
+        "labels": {**_theirs(job.spec.runner.labels), **ours},
+        "annotations": {**_theirs(job.spec.runner.annotations), **handover},
         "ownerReferences": [owned_by(job)],
     }
+
+
+def _theirs(pairs: dict[str, str]) -> dict[str, str]:
+    """A user's labels or annotations without keys of ours, by which a Pod would pass for what it is not.
+
+    The definition of AgentJob refuses them; one that is older than this operator may not.
+    """
+    return {key: value for key, value in pairs.items() if not key.startswith(names.OWN_PREFIX)}
 
 
 def _handover(job: AgentJob, attempt: int, settings: RunnerSettings) -> Handover:

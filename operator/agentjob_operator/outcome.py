@@ -120,7 +120,7 @@ def _unstarted(pod: PodView, job: AgentJob) -> Cause:
 def _given_up(pod: PodView, job: AgentJob, now: datetime) -> Cause | None:
     """Why a Pod that has not ended is not waited for any longer; None when it still is."""
     asked = _asked_for(pod, job)
-    if asked is not None and pod.stop_asked is not None and now >= pod.stop_asked + rules.STOPPED_AFTER:
+    if asked is not None and pod.stop_asked is not None and now - pod.stop_asked >= rules.STOPPED_AFTER:
         return Cause(asked.reason, f"{asked.message} Node {pod.node} has not stopped the agent since.")
     if rules.is_lost(pod, now):
         until = rules.own_deadline(pod, job).strftime("%Y-%m-%dT%H:%M:%SZ")

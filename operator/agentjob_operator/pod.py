@@ -183,6 +183,12 @@ def _note(source: dict[str, Any]) -> Note:
 
 
 def _time(text: str | None) -> datetime | None:
-    """A time; None where there is none. A container that could not be started has "started" in 1970."""
-    time = datetime.fromisoformat(text) if text else None
-    return time if time is not None and time.timestamp() > 0 else None
+    """A time; None where there is none. A container that could not be started has "started" in 1970.
+
+    Anybody may write an annotation: what is no time with a time zone is none.
+    """
+    try:
+        time = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return time if time is not None and time.tzinfo is not None and time.timestamp() > 0 else None

@@ -129,13 +129,18 @@ class Store:
         self.changed(key)
         return key
 
-    def replace_pods(self, namespace: str, pods: Iterable[PodView], at: int) -> set[Key]:
-        """Takes a LIST of all Pods of jobs in a namespace; the keys of the jobs for which it brought news."""
+    def replace_pods(
+        self, namespace: str, pods: Iterable[PodView], at: int, unread: frozenset[str] = frozenset()
+    ) -> set[Key]:
+        """Takes a LIST of all Pods of jobs in a namespace; the keys of the jobs for which it brought news.
+
+        `unread`: uids of those that were listed and could not be read; they stay as they are known.
+        """
         listed = {pod.uid: pod for pod in pods}
         changed = {key for pod in listed.values() if (key := self.put_pod(pod)) is not None}
         known = [pod for key, found in self._pods.items() if key.namespace == namespace for pod in found.values()]
         for pod in known:
-            if pod.uid not in listed and pod.version <= at:
+            if pod.uid not in listed and pod.uid not in unread and pod.version <= at:
                 changed.add(self.drop_pod(pod))
         return changed
 

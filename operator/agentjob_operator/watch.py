@@ -68,8 +68,8 @@ class Watcher:
         async with aclosing(watch.deltas()) as deltas:
             async for delta in deltas:
                 match delta:
-                    case Replaced(pods, version):
-                        self._add(self.store.replace_pods(namespace, pods, int(version)))
+                    case Replaced():
+                        self._replace_pods(namespace, delta)
                         self._note_listed("pods", namespace)
                     case Changed(pod):
                         if (key := self.store.put_pod(pod)) is not None:
@@ -132,14 +132,11 @@ class Watcher:
 
     async def _list_pods(self, namespace: str) -> None:
         began = time.monotonic()
-        pods: list[PodView] = []
-        version = "0"
-        async with aclosing(self.client.pages(PODS, namespace, names.LABEL_JOB)) as pages:
-            async for page in pages:
-                pods.extend(view(body) for body in page.items)
-                version = page.version
-        self._add(self.store.replace_pods(namespace, pods, int(version)))
+        self._replace_pods(namespace, await self._watches[namespace].listed())
         self._pods_of[namespace] = began
+
+    def _replace_pods(self, namespace: str, found: Replaced[PodView]) -> None:
+        self._add(self.store.replace_pods(namespace, found.objects, int(found.version), found.unread))
 
     def _are_older(self, moment: float) -> bool:
         return any(self._jobs_of.get(namespace, float("-inf")) < moment for namespace in self.namespaces)

@@ -136,6 +136,16 @@ REFUSED = [
         id="no such toleration",
     ),
     pytest.param(
+        runner(labels={"agentjob.dev/job": "other"}),
+        "spec.runner.labels takes no key that begins with agentjob.dev/",
+        id="a label of the operator's own",
+    ),
+    pytest.param(
+        runner(annotations={"agentjob.dev/stop-asked": "2020-01-01T00:00:00Z"}),
+        "spec.runner.annotations takes no key that begins with agentjob.dev/",
+        id="an annotation of the operator's own",
+    ),
+    pytest.param(
         {**PROMPT, "activeDeadlineSeconds": 0},
         "spec.activeDeadlineSeconds in body should be greater than or equal to 1",
         id="a deadline of no seconds",

@@ -283,3 +283,20 @@ async def test_no_other_pod_is_made_while_one_lingers(op: Operated) -> None:
     await op.pod("other-1")
 
     assert [item["metadata"]["name"] for item in await op.items(PODS)] == ["fix-1", "other-1"]
+
+
+async def test_somebodys_pod_with_labels_and_annotations_of_ours_stops_nothing(op: Operated) -> None:
+    meta = {
+        "name": "strange",
+        "labels": {"agentjob.dev/job": "fix", "agentjob.dev/attempt": "1"},
+        "annotations": {"agentjob.dev/stop-asked": "x"},
+    }
+    await op.client.create(PODS, NAMESPACE, {"metadata": meta, "spec": {"containers": []}})
+    await op.submit(runner={"annotations": {"agentjob.dev/stop-asked": "2020-01-01T00:00:00Z"}})
+    await op.run_agent()
+    await op.until_status(phase="Running")
+    await op.end_agent(told(text="All tests pass."))
+
+    status = await op.until_status(phase="Succeeded")
+
+    assert status["attemptCount"] == 1

@@ -48,8 +48,12 @@ class EndOfScriptError(Exception):
     """The script is over."""
 
 
+UNREADABLE = {"66", "67"}
+"""Versions of objects that cannot be read."""
+
+
 def item(name: str, version: int) -> dict[str, Any]:
-    return {"metadata": {"name": name, "resourceVersion": str(version)}}
+    return {"metadata": {"name": name, "uid": f"uid-{name}", "resourceVersion": str(version)}}
 
 
 def page(version: int, *names: str, token: str = "") -> Answer:
@@ -72,7 +76,10 @@ async def play(*answers: Answer) -> tuple[list[Delta[str]], list[Request], list[
         pauses.append(seconds)
 
     def view(body: dict[str, Any]) -> str:
-        return str(body["metadata"]["name"])
+        name, version = body["metadata"]["name"], body["metadata"]["resourceVersion"]
+        if version in UNREADABLE:
+            raise ValueError("as told")
+        return str(name)
 
     listwatch = ListWatch(Client(script), Selection(PODS, "ns", "agentjob.dev/job"), view, sleep)
 
@@ -106,6 +113,29 @@ async def test_every_kind_of_event_becomes_its_delta() -> None:
     )
 
     assert told == [Replaced((), "1"), Changed("a"), Changed("a"), Removed("a")]
+
+
+async def test_an_object_that_cannot_be_read_is_left_out_and_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    listed: Answer = [{"metadata": {"resourceVersion": "68"}, "items": [item("a", 1), item("bad", 66)]}]
+
+    told, requests, _ = await play(listed, [event("MODIFIED", "bad", 67), event("ADDED", "c", 70)])
+
+    assert told == [Replaced(("a",), "68", frozenset({"uid-bad"})), Changed("c")]
+    assert asked(requests) == ["list", "watch 68", "watch 70"]
+    assert [(record.message, record.exc_info is not None) for record in caplog.records] == [
+        ("Left out, cannot be read: bad of pods in ns", True)
+    ]
+
+
+async def test_an_object_that_can_be_read_again_is_there_again_and_its_next_defect_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    happenings: Answer = [event("ADDED", "bad", 66), event("MODIFIED", "bad", 68), event("MODIFIED", "bad", 67)]
+
+    told, _, _ = await play(page(1), happenings)
+
+    assert told == [Replaced((), "1"), Changed("bad")]
+    assert len(caplog.records) == 2
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,16 @@ def test_labels_and_annotations_are_added_and_ours_hold() -> None:
     assert meta["annotations"][names.ANNOTATION_HANDOVER] != "other"
 
 
+def test_keys_that_only_the_operator_may_write_do_not_come_from_a_job() -> None:
+    strange = {"agentjob.dev/stop-asked": "2020-01-01T00:00:00Z", "agentjob.dev/any": "x", "not.agentjob.dev/ok": "y"}
+
+    meta = pod(runner={"labels": strange, "annotations": strange})["metadata"]
+
+    ours = {names.LABEL_JOB, names.LABEL_ATTEMPT, "app.kubernetes.io/managed-by"}
+    assert set(meta["labels"]) == {*ours, "not.agentjob.dev/ok"}
+    assert set(meta["annotations"]) == {names.ANNOTATION_HANDOVER, "not.agentjob.dev/ok"}
+
+
 @pytest.mark.parametrize(
     ("spec", "image", "policy"),
     [

@@ -149,6 +149,20 @@ def test_what_the_cluster_says_of_it() -> None:
     assert found.gone_by == at(9)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param("x", id="no time"),
+        pytest.param("", id="empty"),
+        pytest.param("2026-11-22T10:00:05", id="without a time zone"),
+        pytest.param("2026-11-22", id="only a day"),
+        pytest.param("99999-01-01T00:00:00Z", id="beyond all years"),
+    ],
+)
+def test_a_stop_that_was_asked_for_at_no_time_was_not_asked_for(written: str) -> None:
+    assert view(body(annotations={"agentjob.dev/stop-asked": written})).stop_asked is None
+
+
 def test_a_pod_that_was_deleted_by_force_and_is_held_by_somebody_has_no_time_to_be_gone_by() -> None:
     found = view(body(deletionTimestamp="2026-11-22T10:00:09Z", deletionGracePeriodSeconds=0))
 

@@ -120,6 +120,14 @@ def test_a_list_of_pods_brings_what_was_missed() -> None:
     assert [each.uid for each in store.pods(KEY)] == ["young"]
 
 
+def test_a_pod_that_a_list_has_and_that_cannot_be_read_is_not_taken_for_gone() -> None:
+    store = Store()
+    store.put_pod(pod(uid="strange", version=5))
+
+    assert store.replace_pods("ns", [], 9, frozenset({"strange"})) == set()
+    assert [each.uid for each in store.pods(KEY)] == ["strange"]
+
+
 def test_our_own_deletion_is_noted_unless_the_watch_was_quicker() -> None:
     store = Store()
     store.put_pod(pod())
