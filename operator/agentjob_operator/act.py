@@ -19,6 +19,7 @@ from agentjob_kube.errors import (
     Conflict,
     Forbidden,
     Invalid,
+    NoRight,
     NotFound,
     TooManyRequests,
     Unreachable,
@@ -169,11 +170,10 @@ class Actor:
         except AlreadyExists:
             await self._take_over(job, manifest["metadata"]["name"])
             return
-        except (HandoverTooLargeError, Invalid) as error:
-            self._refused(job, str(error), for_good=True)
-            return
-        except Forbidden as error:
-            self._refused(job, str(error), for_good=False)
+        except NoRight:  # the operator's own, which fails all jobs alike
+            raise
+        except (HandoverTooLargeError, Invalid, Forbidden) as error:
+            self._refused(job, str(error), for_good=not isinstance(error, Forbidden))
             return
         self.store.refusals.pop(job.key, None)
         self.store.put_pod(view(pod))

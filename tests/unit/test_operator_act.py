@@ -16,6 +16,7 @@ from agentjob_kube.errors import (
     Forbidden,
     Gone,
     Invalid,
+    NoRight,
     NotFound,
     ServerError,
     TooManyRequests,
@@ -311,6 +312,30 @@ async def test_an_error_names_what_was_tried() -> None:
         await act(Answers(POST=error), CreatePod(1))
 
     assert said(error) == "making its Pod, no."
+
+
+@pytest.mark.parametrize(
+    ("answer", "for_good"),
+    [
+        pytest.param(Invalid("spec.affinity: Invalid value", status=422), True, id="for good, where it is invalid"),
+        pytest.param(Forbidden("exceeded quota: pods", status=403), False, id="for now, where it is beyond a quota"),
+    ],
+)
+async def test_a_pod_is_refused(answer: ApiError, for_good: bool) -> None:
+    store = await act(Answers(POST=answer), CreatePod(1))
+
+    refusal = store.refusal(KEY)
+    assert refusal is not None
+    assert (refusal.for_good, refusal.message) == (for_good, str(answer))
+
+
+async def test_a_right_to_make_pods_that_was_revoked_is_nothing_that_one_job_is_told() -> None:
+    store = known()
+
+    with pytest.raises(NoRight):
+        await act(Answers(POST=NoRight("no right", status=403)), CreatePod(1), store=store)
+
+    assert store.refusals == {}
 
 
 async def test_a_job_that_is_gone_when_its_status_is_written_is_forgotten() -> None:
