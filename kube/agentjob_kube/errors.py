@@ -5,7 +5,7 @@ ApiError
  └── Refused                an answer of status 400 or more
       ├── Invalid           400, 413, 422   the request can never succeed as it is
       ├── Unauthorized      401
-      ├── Forbidden         403             an admission rule or quota said no
+      ├── Forbidden         403             an admission rule or quota said no, with whatever status
       │    └── NoRight                      whoever asks has no right to it
       ├── NotFound          404
       ├── Conflict          409             the object has changed since it was read, or is another one
@@ -45,7 +45,7 @@ class Refused(ApiError):  # noqa: N818
 
 
 class Invalid(Refused):
-    """The request can never succeed as it is."""
+    """The request can never succeed as it is. An admission rule that says so may be another in a minute: Forbidden."""
 
 
 class Unauthorized(Refused):
@@ -53,7 +53,7 @@ class Unauthorized(Refused):
 
 
 class Forbidden(Refused):
-    """An admission rule or quota said no, or whoever asks has no right to it."""
+    """An admission rule or quota said no, and may not the next time; or whoever asks has no right to it."""
 
 
 class NoRight(Forbidden):
@@ -95,9 +95,15 @@ _BY_STATUS: dict[int, type[Refused]] = {
     422: Invalid,
     429: TooManyRequests,
 }
+_OF_CONTENT = {400, 413, 422}
 _NO_RIGHT = re.compile(r'\bforbidden: User ".*" cannot ', re.DOTALL)
 """Only in words is an authorizer's refusal told from others
 (https://github.com/kubernetes/kubernetes/blob/v1.36.0/staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go)."""
+_ADMISSION = re.compile(r'\S+ "[^"]*" is forbidden: |admission webhook "[^"]*" denied the request')
+"""How an answer begins that comes from admission, whatever its status. A ValidatingAdmissionPolicy denies with 422 if
+it names no reason; a webhook with what it likes, and where it names nothing, with 400 in older releases
+(https://github.com/kubernetes/kubernetes/blob/3d7848758c5f/staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go).
+What a validation says begins otherwise: Pod "a" is invalid."""
 MAX_PLAIN = 500
 """Characters kept of an answer that is not Kubernetes' own, such as a proxy's page."""
 
@@ -119,6 +125,8 @@ def _kind(status: int, reason: str, message: str) -> type[Refused]:
         return NoRight
     if status >= 500:
         return ServerError
+    if status in _OF_CONTENT and _ADMISSION.match(message):
+        return Forbidden
     return _BY_STATUS.get(status, Refused)
 
 

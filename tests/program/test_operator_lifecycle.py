@@ -285,14 +285,24 @@ async def test_a_pod_that_the_api_server_calls_invalid_fails_the_job_in_its_word
     }
 
 
-async def test_a_pod_beyond_the_quota_is_told_and_tried_again(op: Operated) -> None:
-    op.cluster.fail(Fault("create", "pods", refusal=Refusal(403, "Forbidden", "exceeded quota: pods")))
+POLICY = "pods \"fix-1\" is forbidden: ValidatingAdmissionPolicy 'team' with binding 'all' denied request: no team"
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(Refusal(403, "Forbidden", "exceeded quota: pods"), id="beyond the quota"),
+        pytest.param(Refusal(422, "Invalid", POLICY), id="against an admission policy"),
+    ],
+)
+async def test_a_pod_is_told_of_and_tried_again_that_is(op: Operated, refusal: Refusal) -> None:
+    op.cluster.fail(Fault("create", "pods", refusal=refusal))
 
     await op.submit()
 
     status = await op.until_ready_says("PodRefused")
     assert status["phase"] == "Pending"
-    assert "exceeded quota: pods" in {each["message"] for each in status["conditions"]}
+    assert refusal.message in {each["message"] for each in status["conditions"]}
 
 
 async def test_a_strangers_pod_of_that_name_is_left_alone_and_told(op: Operated) -> None:

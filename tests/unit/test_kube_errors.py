@@ -26,6 +26,37 @@ def answer(reason: str, message: str = "no", **details: object) -> bytes:
             errors.NoRight,
             id="no right to it",
         ),
+        pytest.param(
+            422,
+            answer(
+                "Invalid",
+                "pods \"fix-1\" is forbidden: ValidatingAdmissionPolicy 'team' with binding 'all' denied request: no",
+            ),
+            errors.Forbidden,
+            id="an admission policy",
+        ),
+        pytest.param(
+            400,
+            answer("", 'admission webhook "pods.example.com" denied the request: no team'),
+            errors.Forbidden,
+            id="an admission webhook that says nothing of the status",
+        ),
+        pytest.param(
+            422,
+            answer("Invalid", 'pods "fix-1" is forbidden: admission webhook "a.b" denied the request: spec is invalid'),
+            errors.Forbidden,
+            id="an admission webhook that calls it invalid",
+        ),
+        pytest.param(
+            422,
+            answer(
+                "Invalid",
+                'Pod "fix-1" is invalid: metadata.labels: Invalid value: '
+                '"x \\"y\\" is forbidden: admission webhook \\"z\\" denied the request"',
+            ),
+            errors.Invalid,
+            id="a wrong field that speaks like an admission rule",
+        ),
         pytest.param(404, answer("NotFound"), errors.NotFound, id="nothing there"),
         pytest.param(409, answer("Conflict"), errors.Conflict, id="changed since it was read"),
         pytest.param(409, answer("AlreadyExists"), errors.AlreadyExists, id="the name is taken"),
