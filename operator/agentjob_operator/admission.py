@@ -1,6 +1,6 @@
 """Who may start: the queue, kept true by the store and by what becomes of those that were admitted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,9 +39,14 @@ class Admission:
         self.store.changed = self.changed
         self.work.lane = self.lane
 
-    def open(self) -> None:
-        """Admits jobs from now on. All jobs and Pods must be known, and nobody else may admit any."""
-        self._is_open = True
+    def open(self, besides: Iterable[Key] = ()) -> None:
+        """Admits jobs from now on, also these, which were not looked at before.
+
+        All jobs and Pods must be known, and nobody else may admit any.
+        """
+        now, self._is_open = self.clock(), True
+        for key in besides:
+            self._tell(key, now)
         self._admit()
 
     def changed(self, key: Key) -> None:
@@ -104,7 +109,9 @@ class Admission:
             self.queue.rests(key)
 
     def _may_start(self, job: AgentJob, now: datetime) -> bool:
-        """Whether it makes sense to try."""
+        """Whether it makes sense to try. Nobody would start one that is not looked at."""
+        if not self.work.accepts(job.key):
+            return False
         return job.key not in self._failed and not rules.is_refused(self.store.refusal(job.key), now)
 
     def _admit(self, besides: Key | None = None) -> None:

@@ -31,7 +31,7 @@ class Leadership(Protocol):
     """Whether we act."""
 
     acquired: asyncio.Event
-    """Set once we do."""
+    """Set once we may."""
     since: float
     """From when on, by `time.monotonic`: what another one has done was done before."""
 
@@ -55,10 +55,10 @@ class Leadership(Protocol):
 class Alone:
     """There is no other one."""
 
-    def __init__(self, acquired: asyncio.Event) -> None:
+    def __init__(self) -> None:
         self.since = float("-inf")
-        self.acquired = acquired
-        acquired.set()
+        self.acquired = asyncio.Event()
+        self.acquired.set()
 
     def holds(self) -> bool:
         """Always."""

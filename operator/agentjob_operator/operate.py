@@ -52,6 +52,7 @@ async def operate(
     store, acting = Store(), asyncio.Event()
     metrics = Metrics(lambda: store.jobs if acting.is_set() else {}, lambda: len(queue), acting.is_set)
     queue = WorkQueue(settings.workers, metrics.waited)
+    queue.accepts = lambda key: key.namespace in reconciler.served
     admission = Admission(store=store, queue=Queue(settings.limits), work=queue, clock=clock)
     alarms = Alarms(queue.add, clock)
     metrics.registry.register(QueueByNamespace(admission.queue, settings.namespaces, acting.is_set, clock))
@@ -59,7 +60,7 @@ async def operate(
     async with connection.session() as session:
         transport = HttpTransport(session, connection.server)
         client = Client(transport)
-        leadership = _leadership(settings, client, acting)
+        leadership = _leadership(settings, client)
         watcher = Watcher(client=client, store=store, queue=queue, namespaces=tuple(settings.namespaces))
         fenced = Client(Fenced(transport, leadership.holds))
         actor = Actor(client=fenced, store=store, metrics=metrics, runner=settings.runner, clock=clock)
@@ -87,45 +88,68 @@ async def operate(
                 *(watcher.pods(namespace) for namespace in settings.namespaces),
                 *(watcher.pods_again(namespace, settings.resync_seconds) for namespace in settings.namespaces),
                 *(watcher.jobs(namespace, settings.resync_seconds) for namespace in settings.namespaces),
-                _act(leadership, watcher, reconciler, settings.workers),
+                _act(leadership, watcher, reconciler, acting, settings.workers),
             ]
             await parts.run(running, stopped)
             await leadership.give_back()
     log.info("Stopped")
 
 
-def _leadership(settings: Settings, client: Client, acting: asyncio.Event) -> Leadership:
+def _leadership(settings: Settings, client: Client) -> Leadership:
     if settings.lease is None:
-        return Alone(acting)
+        return Alone()
     key, terms = Key(settings.lease.namespace, settings.lease.name), Terms(duration=settings.lease.seconds)
-    return Candidate(client=client, key=key, identity=settings.pod_name, terms=terms, now=now, acquired=acting)
+    return Candidate(client=client, key=key, identity=settings.pod_name, terms=terms, now=now)
 
 
-async def _act(leadership: Leadership, watcher: Watcher, reconciler: Reconciler, workers: int) -> None:
-    """Looks at jobs for ever, once nobody else does and everything is known.
+async def _act(
+    leadership: Leadership, watcher: Watcher, reconciler: Reconciler, acting: asyncio.Event, workers: int
+) -> None:
+    """Looks at jobs for ever, once nobody else does and everything is known that can be.
 
     A Pod whose job is not known yet is no orphan; and a job may stand otherwise since the one that acted before has
-    written, whose Pods are gone by now. No slot is given away before it is known who has one.
+    written, whose Pods are gone by now. No slot is given away before it is known who has one. A namespace that cannot
+    be listed holds up no other: it is served from when it can be.
     """
     await leadership.acquired.wait()
-    await watcher.synced.wait()
-    await watcher.listed_after(leadership.since)
-    reconciler.admission.open()
+    known: set[str] = set()
+
+    async def know(namespace: str) -> None:
+        await watcher.listed_after(namespace, leadership.since)
+        known.add(namespace)
+        watcher.news.set()
+        if acting.is_set():
+            reconciler.serve({namespace})
+
     async with asyncio.TaskGroup() as tasks:
+        for namespace in watcher.namespaces:
+            tasks.create_task(know(namespace))
+        await watcher.until(lambda: bool(known) and known >= set(watcher.reachable()))
+        reconciler.serve(known)
+        acting.set()
         for _ in range(workers):
             tasks.create_task(reconciler.work())
 
 
 async def _kopf(connection: Connection, watcher: Watcher, stopped: asyncio.Event) -> None:
-    """Runs kopf, and again whenever it has ended itself."""
+    """Runs kopf, and again whenever it has ended itself, as it does where it may not list a namespace of its own.
+
+    So it is given those that can be listed, and is started again with others when that changes.
+    """
     failures = 0
     while True:
+        reachable = watcher.reachable()
+        changed = asyncio.create_task(watcher.other_than(reachable))
         async with AsyncExitStack() as sessions:
+            sessions.callback(changed.cancel)
             registry = handlers.registry(connection, sessions, watcher)
-            async with handlers.watched(registry, watcher.namespaces) as tasks:
+            async with handlers.watched(registry, reachable) as tasks:
                 parts.listen(stopped)
                 began = asyncio.get_running_loop().time()
-                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                ended, _ = await asyncio.wait({*tasks, changed}, return_when=asyncio.FIRST_COMPLETED)
+        if changed in ended:
+            log.warning("Of the namespaces, these can be listed: %s", ", ".join(watcher.reachable()))
+            continue
         errors = [str(task.exception()) for task in ended if not task.cancelled() and task.exception()]
         failures = 1 if asyncio.get_running_loop().time() - began > KOPF.most else failures + 1
         delay = KOPF.delay(failures)

@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -46,11 +46,26 @@ class Reconciler:
     clock: Callable[[], datetime]
     failures: dict[Key, Failing] = field(default_factory=dict)
     """Of each key whose last look has failed, or that waits for room since; forgotten with the job and its Pods."""
+    served: set[str] = field(default_factory=set)
+    """Namespaces whose jobs are looked at."""
     together: datetime | None = None
     """When all that failed were last looked at together."""
 
     def __post_init__(self) -> None:
         self.queue.failing = self.failures
+
+    def serve(self, namespaces: Iterable[str]) -> None:
+        """Looks at all jobs of these namespaces once, and from now on whenever they come up.
+
+        All their jobs and Pods must be known, and nobody else may act on them.
+        """
+        added = set(namespaces) - self.served
+        self.served |= added
+        known = self.store.keys() | self.store.unread.keys()
+        keys = sorted(key for key in known if key.namespace in added)
+        self.admission.open(keys)
+        for key in keys:
+            self.queue.add(key)
 
     async def work(self) -> None:
         """Takes keys from the queue for ever; what fails is logged and looked at again later."""

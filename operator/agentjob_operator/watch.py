@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,9 +11,9 @@ from typing import Final
 from agentjob_api import names
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client, Object
-from agentjob_kube.errors import ApiError
+from agentjob_kube.errors import ApiError, NoRight, NotFound
 from agentjob_kube.listwatch import Changed, ListWatch, Removed, Replaced, Selection
-from agentjob_kube.resources import AGENT_JOBS, PODS
+from agentjob_kube.resources import AGENT_JOBS, PODS, ResourceType
 from agentjob_operator.pod import PodView, view
 from agentjob_operator.store import Store
 from agentjob_operator.work import WorkQueue
@@ -21,6 +22,9 @@ RELIST: Final = Backoff(first=0.5, most=30.0)
 MAX_AGE: Final = {"agentjobs": 900.0, "pods": 300.0}
 """Seconds for which what is known is as good as true. Pods are spoken of about once a minute, and jobs are listed every
 five: three of those have failed by then."""
+REFUSED_AFTER: Final = 60.0
+"""Seconds for which LISTs of a namespace are refused until nothing waits for it any more: it was deleted, or our Role
+there was. An API server that starts refuses for some seconds what it allows then."""
 log = logging.getLogger(__name__)
 
 
@@ -32,16 +36,15 @@ class Watcher:
     store: Store
     queue: WorkQueue
     namespaces: tuple[str, ...]
-    synced: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once all jobs and Pods have been listed: before, what is missing may only not be known yet."""
-    _listed: set[tuple[str, str]] = field(default_factory=set)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a LIST has come, or has failed."""
     _nudge: asyncio.Event = field(default_factory=asyncio.Event)
     _jobs_of: dict[str, float] = field(default_factory=dict)
     """When the last LIST of a namespace's jobs that has come was begun, by `time.monotonic`."""
     _pods_of: dict[str, float] = field(default_factory=dict)
     """The same of its Pods."""
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when a LIST of jobs has come."""
+    _refused: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Since when LISTs of a kind in a namespace are refused; until one comes."""
     _watches: dict[str, ListWatch[PodView]] = field(default_factory=dict)
     """Of Pods, by namespace."""
     _begun: float = field(default_factory=time.monotonic)
@@ -51,18 +54,39 @@ class Watcher:
 
         Of jobs the LIST counts, which finds what the watch has missed: whether kopf's watch lives, kopf does not say.
         """
-        now = time.monotonic()
-        listed = (self._jobs_of.get(namespace, self._begun) for namespace in self.namespaces)
-        heard = (watch.heard for watch in self._watches.values())
+        return self._ages(self.namespaces)
+
+    def _ages(self, namespaces: tuple[str, ...]) -> dict[str, float]:
+        now, watches = time.monotonic(), self._watches
+        listed = (self._jobs_of.get(namespace, self._begun) for namespace in namespaces)
+        heard = (watches[namespace].heard for namespace in namespaces if namespace in watches)
         return {"agentjobs": now - min(listed), "pods": now - min(heard, default=self._begun)}
 
     def is_ready(self) -> bool:
-        """Whether what is in the cluster is known, and was heard of lately."""
-        return self.synced.is_set() and all(age < MAX_AGE[kind] for kind, age in self.ages().items())
+        """Whether what is in the namespaces that can be listed is known, and was heard of lately."""
+        reachable = self.reachable()
+        is_known = all(namespace in self._jobs_of and namespace in self._pods_of for namespace in reachable)
+        return is_known and all(age < MAX_AGE[kind] for kind, age in self._ages(reachable).items())
+
+    def reachable(self) -> tuple[str, ...]:
+        """The namespaces that can be listed, as far as is known; all of them where none can."""
+        limit = time.monotonic() - REFUSED_AFTER
+        refused = {namespace for (_, namespace), since in self._refused.items() if since <= limit}
+        return tuple(namespace for namespace in self.namespaces if namespace not in refused) or self.namespaces
+
+    async def other_than(self, namespaces: tuple[str, ...]) -> None:
+        """Returns once others can be listed than these."""
+        await self.until(lambda: self.reachable() != namespaces)
+
+    async def until(self, what: Callable[[], bool]) -> None:
+        """Returns once something is so that LISTs bring about."""
+        while not what():
+            self.news.clear()
+            await self.news.wait()
 
     async def pods(self, namespace: str) -> None:
         """Follows the Pods of a namespace for ever."""
-        self._pods_of[namespace] = time.monotonic()
+        began = time.monotonic()
         watch = ListWatch(self.client, Selection(PODS, namespace, names.LABEL_JOB), view)
         self._watches[namespace] = watch
         async with aclosing(watch.deltas()) as deltas:
@@ -70,7 +94,7 @@ class Watcher:
                 match delta:
                     case Replaced():
                         self._replace_pods(namespace, delta)
-                        self._note_listed("pods", namespace)
+                        self._note_listed(PODS, namespace, began)
                     case Changed(pod):
                         if (key := self.store.put_pod(pod)) is not None:
                             self.queue.add(key)
@@ -97,6 +121,7 @@ class Watcher:
                 failures, delay = 0, every
             except ApiError as error:
                 failures += 1
+                self._note_failed(AGENT_JOBS, namespace, error)
                 delay = RELIST.delay(failures, error.retry_after)
                 log.warning("Listing jobs in %s: %s; again in %.1f s", namespace, error, delay)
             with suppress(TimeoutError):
@@ -108,24 +133,26 @@ class Watcher:
         nudge, self._nudge = self._nudge, asyncio.Event()
         nudge.set()
 
-    async def listed_after(self, moment: float) -> None:
-        """Returns once all jobs and Pods are known as they stood at a moment of `time.monotonic` or later."""
-        if self._are_older(moment):
+    async def listed_after(self, namespace: str, moment: float) -> None:
+        """Returns once a namespace's jobs and Pods are known as they stood at a moment of `time.monotonic` or later."""
+        await self.until(lambda: namespace in self._jobs_of)
+        if self._jobs_of[namespace] < moment:
             self.list_now()
-        while self._are_older(moment):
-            self._news.clear()
-            await self._news.wait()
-        for namespace in self.namespaces:
-            await self._pods_after(namespace, moment)
+        await self.until(lambda: self._jobs_of[namespace] >= moment)
+        with suppress(TimeoutError):  # the watch's own LIST is on its way; why it does not come, the watch does not say
+            async with asyncio.timeout(REFUSED_AFTER):
+                await self.until(lambda: namespace in self._pods_of)
+        await self._pods_after(namespace, moment)
 
     async def _pods_after(self, namespace: str, moment: float) -> None:
         """The watch of Pods tells in its own time of one that was made before that moment."""
         failures = 0
-        while self._pods_of.get(namespace, float("-inf")) < moment:
+        while namespace not in self._pods_of or self._pods_of[namespace] < moment:
             try:
                 await self._list_pods(namespace)
             except ApiError as error:
                 failures += 1
+                self._note_failed(PODS, namespace, error)
                 delay = RELIST.delay(failures, error.retry_after)
                 log.warning("Listing Pods in %s: %s; again in %.1f s", namespace, error, delay)
                 await asyncio.sleep(delay)
@@ -133,13 +160,10 @@ class Watcher:
     async def _list_pods(self, namespace: str) -> None:
         began = time.monotonic()
         self._replace_pods(namespace, await self._watches[namespace].listed())
-        self._pods_of[namespace] = began
+        self._note_listed(PODS, namespace, began)
 
     def _replace_pods(self, namespace: str, found: Replaced[PodView]) -> None:
         self._add(self.store.replace_pods(namespace, found.objects, int(found.version), found.unread))
-
-    def _are_older(self, moment: float) -> bool:
-        return any(self._jobs_of.get(namespace, float("-inf")) < moment for namespace in self.namespaces)
 
     async def _list_jobs(self, namespace: str) -> None:
         began = time.monotonic()
@@ -153,9 +177,7 @@ class Watcher:
                 self._add({key for key in news if self.store.take_job(key, listed[key])})
                 version = page.version
         self._add(self.store.drop_absent(namespace, present, int(version)))
-        self._jobs_of[namespace] = began
-        self._news.set()
-        self._note_listed("jobs", namespace)
+        self._note_listed(AGENT_JOBS, namespace, began)
 
     def _knows(self, key: names.Key, body: Object) -> bool:
         return self.store.knows(key, body["metadata"]["resourceVersion"])
@@ -164,7 +186,14 @@ class Watcher:
         for key in sorted(keys):
             self.queue.add(key)
 
-    def _note_listed(self, what: str, namespace: str) -> None:
-        self._listed.add((what, namespace))
-        if len(self._listed) == 2 * len(self.namespaces):
-            self.synced.set()
+    def _note_listed(self, kind: ResourceType, namespace: str, began: float) -> None:
+        times = self._jobs_of if kind is AGENT_JOBS else self._pods_of
+        times[namespace] = max(began, times.get(namespace, began))
+        if self._refused.pop((kind.plural, namespace), None) is not None:
+            log.info("Listing %s in %s: it is allowed again", kind.plural, namespace)
+        self.news.set()
+
+    def _note_failed(self, kind: ResourceType, namespace: str, error: ApiError) -> None:
+        if isinstance(error, NoRight | NotFound):
+            self._refused.setdefault((kind.plural, namespace), time.monotonic())
+        self.news.set()

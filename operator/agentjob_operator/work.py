@@ -41,6 +41,8 @@ class WorkQueue:
         """Whose last look has failed."""
         self.lane: Callable[[Key], Lane] = lambda _: Lane.OTHER
         """Of any other."""
+        self.accepts: Callable[[Key], bool] = lambda _: True
+        """Whether a key is to be looked at by this process. What is not is forgotten: there may be no end of it."""
         self._most = {Lane.AGAIN: max(1, workers // 4), Lane.START: max(1, workers // 2), Lane.OTHER: workers}
         self._waited = waited
         self._lines: dict[Lane, deque[Key]] = {lane: deque() for lane in Lane}
@@ -61,6 +63,8 @@ class WorkQueue:
         """Asks for a look at a job; one that waits already, and belongs into another lane by now, gets there."""
         if key in self._held:
             self._again.add(key)
+            return
+        if not self.accepts(key):
             return
         lane = self._lane(key)
         before, since = self._queued.get(key, (None, time.monotonic()))

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -15,7 +16,7 @@ from agentjob_kube.wire import HttpTransport
 from agentjob_operator.access import ACCESS, HOME_ACCESS
 from agentjob_operator.leader import LeaseLostError
 from fake_cluster import FakeCluster, Fault
-from operated import NAMESPACE, Operated, told, until
+from operated import NAMESPACE, Operated, free_port, told, until
 
 LEASE = {"namespace": "system", "name": "agentjob", "seconds": 3}
 KEY = Key("system", "agentjob")
@@ -193,3 +194,26 @@ async def test_what_is_asked_for_the_lease_is_what_the_role_at_home_grants(pair:
     await pair.until_acts("operator-b")
     asked = {(seen.group, seen.resource, seen.verb, seen.namespace) for seen in pair.first.asked()}
     assert at_home <= asked
+
+
+async def test_who_waits_keeps_no_list_of_what_to_look_at_and_is_no_leader(pair: Pair) -> None:
+    port = free_port()
+    await pair.second.stop()
+    pair.second.configure(lease=LEASE, podName="operator-b", port=port)
+    pair.second.start()
+    await pair.first.submit("fix")
+    await run(pair.first, "fix")
+
+    async def knows_it() -> str | None:
+        async with aiohttp.ClientSession() as session:
+            with suppress(aiohttp.ClientConnectionError):
+                async with session.get(f"http://127.0.0.1:{port}/readyz") as ready:
+                    if ready.status != HTTPStatus.OK:
+                        return None
+                async with session.get(f"http://127.0.0.1:{port}/metrics") as response:
+                    return await response.text()
+        return None
+
+    text = await until(knows_it)
+    assert "agentjob_queue_depth 0.0" in text
+    assert "agentjob_leader 0.0" in text

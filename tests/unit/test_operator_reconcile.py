@@ -308,3 +308,29 @@ async def test_waiting_for_room_is_neither_a_failure_nor_the_end_of_one() -> Non
 
     assert (reconciler.store.jobs[KEY].status.phase, acts.on) == (Phase.QUEUED, [KEY])
     assert (reconciler.failures[KEY].times, says(reconciler).said) == (1, [])
+
+
+async def test_jobs_are_looked_at_once_their_namespace_is_served_and_none_is_remembered_before() -> None:
+    reconciler, _, acts = loop()
+    reconciler.queue.accepts = lambda key: key.namespace in reconciler.served
+
+    await run(reconciler, KEY, OTHER)
+    assert (len(reconciler.queue), acts.on) == (0, [])
+
+    reconciler.serve({"elsewhere"})
+    await run(reconciler, KEY)
+    assert acts.on == []
+
+    reconciler.serve({"ns"})
+    await run(reconciler, KEY)
+    assert acts.on == [KEY, OTHER]
+
+
+def test_a_job_of_a_namespace_that_is_not_served_takes_no_slot() -> None:
+    reconciler, _, _ = loop(limit=1)
+    reconciler.queue.accepts = lambda key: key.namespace in reconciler.served
+    reconciler.store.put_job(job(meta={"name": "away", "namespace": "away", "uid": "uid-away"}))
+
+    reconciler.serve({"ns"})
+
+    assert [reconciler.admission.queue.is_admitted(key) for key in (KEY, Key("away", "away"))] == [True, False]

@@ -11,10 +11,10 @@ from agentjob_kube.listwatch import ListWatch, Selection
 from agentjob_kube.transport import Request
 from agentjob_operator.pod import PodView, view
 from agentjob_operator.store import Store
-from agentjob_operator.watch import MAX_AGE, Watcher
+from agentjob_operator.watch import MAX_AGE, REFUSED_AFTER, Watcher
 from agentjob_operator.work import WorkQueue
 
-JOBS, PODS = MAX_AGE["agentjobs"], MAX_AGE["pods"]
+JOBS, PODS, DEAD = MAX_AGE["agentjobs"], MAX_AGE["pods"], REFUSED_AFTER
 
 
 class Nobody:
@@ -37,14 +37,17 @@ def pods(heard: float) -> ListWatch[PodView]:
     return found
 
 
-def watcher(*, listed: dict[str, float], heard: dict[str, float], synced: bool = True) -> Watcher:
-    """One of two namespaces whose jobs were listed, and of whose Pods something was heard, so many seconds ago."""
+def watcher(*, listed: dict[str, float], heard: dict[str, float], refused: dict[str, float] | None = None) -> Watcher:
+    """One of two namespaces whose jobs were listed, and of whose Pods something was heard, so many seconds ago.
+
+    LISTs of jobs are refused since so many seconds.
+    """
     found = Watcher(client=CLIENT, store=Store(), queue=WorkQueue(1), namespaces=("a", "b"))
     now = time.monotonic()
     found._jobs_of = {namespace: now - seconds for namespace, seconds in listed.items()}
+    found._pods_of = {namespace: now - seconds for namespace, seconds in heard.items()}
     found._watches = {namespace: pods(now - seconds) for namespace, seconds in heard.items()}
-    if synced:
-        found.synced.set()
+    found._refused = {("agentjobs", namespace): now - seconds for namespace, seconds in (refused or {}).items()}
     return found
 
 
@@ -62,17 +65,24 @@ def test_what_was_never_heard_of_is_as_old_as_the_operator() -> None:
 
 
 @pytest.mark.parametrize(
-    ("listed", "heard", "synced", "is_ready"),
+    ("listed", "heard", "refused", "is_ready"),
     [
-        pytest.param(0, 0, True, True, id="once all is listed"),
-        pytest.param(0, 0, False, False, id="not before"),
-        pytest.param(JOBS - 60, 0, True, True, id="while LISTs of jobs may be late"),
-        pytest.param(JOBS, 0, True, False, id="not when they do not come"),
-        pytest.param(0, PODS - 60, True, True, id="while Pods may be quiet"),
-        pytest.param(0, PODS, True, False, id="not when nothing comes of them"),
+        pytest.param({"a": 0, "b": 0}, {"a": 0, "b": 0}, {}, True, id="once all is listed"),
+        pytest.param({"a": 0}, {"a": 0, "b": 0}, {}, False, id="not before all jobs are"),
+        pytest.param({"a": 0, "b": 0}, {"a": 0}, {}, False, id="not before all Pods are"),
+        pytest.param({"a": 0, "b": JOBS - 60}, {"a": 0, "b": 0}, {}, True, id="while LISTs of jobs may be late"),
+        pytest.param({"a": 0, "b": JOBS}, {"a": 0, "b": 0}, {}, False, id="not when they do not come"),
+        pytest.param({"a": 0, "b": 0}, {"a": 0, "b": PODS - 60}, {}, True, id="while Pods may be quiet"),
+        pytest.param({"a": 0, "b": 0}, {"a": 0, "b": PODS}, {}, False, id="not when nothing comes of them"),
+        pytest.param({"a": 0}, {"a": 0}, {"b": DEAD - 1}, False, id="not at once without a namespace that refuses"),
+        pytest.param({"a": 0}, {"a": 0}, {"b": DEAD}, True, id="without one that has refused for a minute"),
+        pytest.param(
+            {"a": 0, "b": JOBS}, {"a": 0, "b": PODS}, {"b": DEAD}, True, id="without one that was known before"
+        ),
+        pytest.param({}, {}, {"a": DEAD, "b": DEAD}, False, id="not when every one refuses"),
     ],
 )
-def test_an_operator_is_ready(listed: float, heard: float, synced: bool, is_ready: bool) -> None:
-    found = watcher(listed={"a": 0, "b": listed}, heard={"a": 0, "b": heard}, synced=synced)
-
-    assert found.is_ready() == is_ready
+def test_an_operator_is_ready(
+    listed: dict[str, float], heard: dict[str, float], refused: dict[str, float], is_ready: bool
+) -> None:
+    assert watcher(listed=listed, heard=heard, refused=refused).is_ready() == is_ready

@@ -1,0 +1,131 @@
+"""When an operator begins to look at jobs: in each namespace once that is known, and for no dead one's sake later."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+import pytest
+
+from agentjob_api.status import Condition
+from agentjob_kube.client import Client
+from agentjob_kube.transport import Request
+from agentjob_operator.admission import Admission
+from agentjob_operator.leader import Alone
+from agentjob_operator.metrics import Metrics
+from agentjob_operator.operate import _act
+from agentjob_operator.reconcile import Reconciler
+from agentjob_operator.settings import LimitsSettings
+from agentjob_operator.slots import Queue
+from agentjob_operator.store import Store
+from agentjob_operator.watch import REFUSED_AFTER, Watcher
+from agentjob_operator.work import Alarms, WorkQueue
+from agentjob_operator.world import Decision, Keeping, World
+from worlds import at
+
+
+class Silent:
+    """A transport that does not answer."""
+
+    async def send(self, request: Request) -> bytes:
+        await asyncio.Event().wait()
+        raise AssertionError(request)
+
+    async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
+        yield await self.send(request)
+
+
+async def nothing(world: World, decision: Decision) -> bool:
+    raise AssertionError((world, decision))
+
+
+async def silence(_: object, condition: Condition) -> bool:
+    raise AssertionError(condition)
+
+
+class Start:
+    """An operator that may act from one moment on, of which namespaces were listed since."""
+
+    def __init__(self, listed: Collection[str], refused: Collection[str], seconds: float) -> None:
+        self.store, self.queue = Store(), WorkQueue(4)
+        self.acting, self.leadership = asyncio.Event(), Alone()
+        self.leadership.since = time.monotonic() - 5
+        self.watcher = Watcher(
+            client=Client(Silent()), store=self.store, queue=self.queue, namespaces=("alive", "dead")
+        )
+        for namespace in listed:
+            self.list(namespace)
+        for namespace in refused:
+            self.watcher._refused["agentjobs", namespace] = time.monotonic() - seconds
+        self.reconciler = Reconciler(
+            store=self.store,
+            queue=self.queue,
+            alarms=Alarms(self.queue.add, lambda: at(0)),
+            admission=Admission(store=self.store, queue=Queue(LimitsSettings()), work=self.queue, clock=lambda: at(0)),
+            act=nothing,
+            say=silence,
+            metrics=Metrics(dict, lambda: 0, lambda: True),
+            keeping=Keeping(pod_ttl=timedelta(), archives=False),
+            clock=lambda: at(0),
+        )
+
+    def list(self, namespace: str, ago: float = 0.0) -> None:
+        """Its jobs and Pods come, as they stood so many seconds ago."""
+        for times in (self.watcher._jobs_of, self.watcher._pods_of):
+            times[namespace] = time.monotonic() - ago
+        self.watcher._refused.pop(("agentjobs", namespace), None)
+        self.watcher.news.set()
+
+    async def served(self) -> tuple[bool, set[str]]:
+        """Whether it acts, and on what, once all has come to rest."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return self.acting.is_set(), self.reconciler.served
+
+
+@asynccontextmanager
+async def begun(listed: Collection[str], refused: Collection[str] = (), seconds: float = 0.0) -> AsyncIterator[Start]:
+    start = Start(listed, refused, seconds)
+    task = asyncio.create_task(_act(start.leadership, start.watcher, start.reconciler, start.acting, 2))
+    try:
+        yield start
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.mark.parametrize(
+    ("listed", "refused", "seconds", "acts", "served"),
+    [
+        pytest.param({"alive", "dead"}, (), 0, True, {"alive", "dead"}, id="when all namespaces are known"),
+        pytest.param({"alive"}, (), 0, False, set(), id="not before"),
+        pytest.param(
+            {"alive"}, {"dead"}, REFUSED_AFTER - 1, False, set(), id="not when one refuses for the first time"
+        ),
+        pytest.param({"alive"}, {"dead"}, REFUSED_AFTER, True, {"alive"}, id="without one that refuses for a minute"),
+        pytest.param((), {"alive", "dead"}, REFUSED_AFTER, False, set(), id="not when all of them do"),
+        pytest.param((), {"dead"}, REFUSED_AFTER, False, set(), id="not when the other one does not answer either"),
+    ],
+)
+async def test_it_begins(
+    listed: Collection[str], refused: Collection[str], seconds: float, acts: bool, served: set[str]
+) -> None:
+    async with begun(listed, refused, seconds) as start:
+        assert await start.served() == (acts, served)
+
+
+async def test_a_namespace_that_can_be_listed_again_joins() -> None:
+    async with begun({"alive"}, {"dead"}, REFUSED_AFTER) as start:
+        await start.served()
+        start.list("dead")
+        assert await start.served() == (True, {"alive", "dead"})
+
+
+async def test_what_was_listed_before_the_lease_was_acquired_does_not_count() -> None:
+    async with begun({"alive"}) as start:
+        start.list("dead", ago=10)
+        assert await start.served() == (False, set())
+        start.list("dead")
+        assert await start.served() == (True, {"alive", "dead"})
