@@ -86,7 +86,8 @@ def _decided(world: World) -> Decision:
 
 def after_the_end(world: World, job: AgentJob) -> Decision:
     """A finished job never changes its outcome: only what is left of it goes, in time."""
-    gone = (job.status.completion_time or world.now) + rules.time_to_live(job)
+    ended = job.status.completion_time or world.now
+    gone = max(ended, world.finished or ended) + rules.time_to_live(job)
     if gone <= world.now:
         return Decision(actions=(DeleteJob(),))
     actions, times = _clean_up(world, job, world.pods)
@@ -228,7 +229,7 @@ def _stop(world: World, job: AgentJob, pod: PodView, look_again: datetime | None
 
 def _heard_out(world: World, job: AgentJob, pod: PodView, end: Ending) -> Decision:
     """The attempt has ended: what its runner said is taken, the whole of it if it can be had."""
-    read_until = end.finished + rules.READ_WITHIN
+    read_until = rules.heard_of(pod, end.finished) + rules.READ_WITHIN
     if end.told is not None and end.told.truncated and pod.uid not in world.read and world.now < read_until:
         return Decision(actions=(ReadOutcome(pod),), look_again=read_until)
     told = world.read.get(pod.uid) or end.told

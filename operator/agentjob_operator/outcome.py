@@ -84,7 +84,7 @@ def _own_end(pod: PodView, end: Terminated, told: Outcome | None) -> Cause:
 
 def _settled(pod: PodView, end: Terminated, now: datetime) -> bool:
     """Whether the Pod's status has had its time to say why a container was killed."""
-    return pod.is_over or now >= end.finished + rules.SETTLED_AFTER
+    return pod.is_over or now >= rules.heard_of(pod, end.finished) + rules.SETTLED_AFTER
 
 
 def _killed(pod: PodView, job: AgentJob, end: Terminated, now: datetime) -> Cause | None:

@@ -66,6 +66,10 @@ class PodView:
     """uid of the AgentJob that controls it; None for a Pod that only carries the label, which is not ours to touch."""
     attempt: int
     created: datetime
+    seen: datetime | None = None
+    """When it was first looked at, by the operator's own clock."""
+    seen_ended: datetime | None = None
+    """The same since its attempt has ended."""
     deleting: bool = False
     gone_by: datetime | None = None
     """When a Pod that is being deleted has had its time of grace; None where it was given none."""

@@ -18,6 +18,7 @@ from agentjob_operator.failing import Failing
 from agentjob_operator.jobs import UnreadableError
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.observe import observe
+from agentjob_operator.sightings import Sightings
 from agentjob_operator.store import Store
 from agentjob_operator.work import Alarms, WorkQueue
 from agentjob_operator.world import Decision, Keeping, World
@@ -46,6 +47,7 @@ class Reconciler:
     clock: Callable[[], datetime]
     failures: dict[Key, Failing] = field(default_factory=dict)
     """Of each key whose last look has failed, or that waits for room since; forgotten with the job and its Pods."""
+    sightings: Sightings = field(default_factory=Sightings)
     served: set[str] = field(default_factory=set)
     """Namespaces whose jobs are looked at."""
     together: datetime | None = None
@@ -89,7 +91,7 @@ class Reconciler:
         if key in self.store.unread:
             raise UnreadableError("this version of the operator cannot read the job")
         now = self.clock()
-        world = observe(self.store, key, self.keeping, self.admission.look(key, now), now)
+        world = self.sightings.noted(observe(self.store, key, self.keeping, self.admission.look(key, now), now))
         decision = decide(world)
         self.alarms.set(key, decision.look_again)
         is_done = True

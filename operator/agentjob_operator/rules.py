@@ -125,10 +125,18 @@ def is_to_go(pod: PodView, now: datetime) -> bool:
 def deadline(pod: PodView, job: AgentJob) -> datetime:
     """When a Pod that still has not ended is given up.
 
-    A kubelet ends it itself at its deadline; where there is none yet, the time counts from the Pod's creation.
+    A kubelet ends it itself at its deadline; where there is none yet, the time counts from the Pod's creation, and in a
+    Pod that was seen later than that by no more than clocks are apart, from then.
     """
-    limit = timedelta(seconds=job.spec.active_deadline_seconds)
-    return pod.created + limit if pod.node is None else _overdue(pod, job)
+    if pod.node is not None:
+        return _overdue(pod, job)
+    unseen = max(timedelta(), (pod.seen or pod.created) - pod.created)
+    return pod.created + min(unseen, OVERDUE_AFTER) + timedelta(seconds=job.spec.active_deadline_seconds)
+
+
+def heard_of(pod: PodView, end: datetime) -> datetime:
+    """From when on more is waited for of an attempt that ended then: a node's clock may be behind."""
+    return max(end, pod.seen_ended or end)
 
 
 def own_deadline(pod: PodView, job: AgentJob) -> datetime:
@@ -148,8 +156,8 @@ def moments(pod: PodView, job: AgentJob) -> Iterator[datetime]:
     if pod.stop_asked is not None:
         yield pod.stop_asked + STOPPED_AFTER
     if isinstance(pod.agent, Terminated):
-        yield pod.agent.finished + SETTLED_AFTER
-        yield pod.agent.finished + READ_WITHIN
+        yield heard_of(pod, pod.agent.finished) + SETTLED_AFTER
+        yield heard_of(pod, pod.agent.finished) + READ_WITHIN
 
 
 def wants_to_start(job: AgentJob, pods: Collection[PodView], now: datetime) -> bool:

@@ -58,6 +58,8 @@ class World:
     """By Pod's uid: the outcome from its log, for Pods whose log was read; None when it held none."""
     keeping: Keeping
     queue: QueueView
+    finished: datetime | None = None
+    """When the job was first seen to have ended, by the operator's own clock; None where it had before that saw it."""
     now: datetime
     """In UTC and whole seconds, as all times in Kubernetes."""
 

@@ -204,6 +204,7 @@ class Row:
     sees: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     ahead: timedelta = timedelta()
+    spec: Mapping[str, Any] = field(default_factory=dict)
     is_doubled: bool = False
     """Whether there is another operator beside it."""
 
@@ -225,6 +226,9 @@ ROWS: Mapping[str, Row] = {
         token_is_revoked, "its status comes late"
     ),
     "the operator's clock is 5 minutes ahead": Row(nothing, "the second attempt comes early", ahead=SKEW),
+    "the operator's clock is 5 minutes ahead, by more than the deadline": Row(
+        nothing, "the second attempt comes early", ahead=SKEW, spec={"activeDeadlineSeconds": 240}
+    ),
     "the operator's clock is 5 minutes behind, until it is put right": Row(
         clock_is_put_right, "the second attempt comes once the clock is right", ahead=-SKEW
     ),
@@ -241,7 +245,7 @@ async def test_nothing_is_lost_or_doubled_when(results: Results, place: Place, f
             await until_holds(op, "operator-a")
         others = [await exits.enter_async_context(another(op, row.settings))] if row.is_doubled else []
         began = time.monotonic()
-        await op.submit()
+        await op.submit(**row.spec)
         await works(op)
         async with row.disturb(op, *others) as lengths:
             await op.end_agent(BROKEN, code=1)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -316,3 +317,21 @@ async def kill_and_start(op: Operated) -> None:
     await until(in_the_write)
     await op.kill()
     op.start()
+
+
+async def test_an_operator_whose_clock_is_ahead_by_more_than_a_jobs_times_gives_it_those_all_the_same(
+    op: Operated,
+) -> None:
+    op.ahead = timedelta(minutes=5)
+    await op.submit(activeDeadlineSeconds=60, ttlSecondsAfterFinished=60)
+    await op.pod()
+    await nothing_more_is_done(op)
+    await op.run_agent()
+    await op.until_status(phase="Running")
+
+    await op.end_agent(told(text="Done."))
+
+    await op.until_status(phase="Succeeded")
+    await op.submit("another")
+    await op.pod("another-1")
+    assert ((await op.status())["phase"], made(op)) == ("Succeeded", ["fix-1"])

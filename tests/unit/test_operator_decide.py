@@ -34,6 +34,7 @@ ARCHIVED = {
     "conditions": [{"type": "Archived", "status": "True", "reason": "Archived", "lastTransitionTime": at(70)}],
 }
 OTHERS = pod(name="fix-1", uid="old-pod", owner="old-job")
+CUT_AHEAD = pod(agent=terminated(told(text="All", truncated=True)), seen_ended=at(361))
 NO_IMAGE = Waiting("ErrImagePull", "no such image: r:1")
 SUSPENDED = {
     "conditions": [{"type": "Suspended", "status": "True", "reason": "Suspended", "lastTransitionTime": at(0)}]
@@ -65,6 +66,18 @@ NOTHING = [
     pytest.param(world(job(), pod()), id="a Pod on its way"),
     pytest.param(world(job(), unstarted()), id="a Pod that waits for a node"),
     pytest.param(world(job(), unstarted(unschedulable="0/1 nodes")), id="a Pod that found no node a moment ago"),
+    pytest.param(
+        world(job(activeDeadlineSeconds=60), unstarted(seen=at(300)), now=at(304)),
+        id="a Pod that waits for a node, where the clock is ahead by more than its deadline",
+    ),
+    pytest.param(
+        world(job(RUNNING), pod(agent=terminated(code=137), seen_ended=at(361)), now=at(362)),
+        id="an agent killed, by whom is open, where the clock is ahead",
+    ),
+    pytest.param(
+        world(job(DONE, ttlSecondsAfterFinished=60), finished=at(361), now=at(420)),
+        id="a finished job within its time to live, where the clock is ahead by more than that",
+    ),
     pytest.param(world(job(), pod(agent=NO_IMAGE)), id="a Pod whose image failed a moment ago"),
     pytest.param(world(job(RUNNING), pod(agent=running())), id="an agent that is known to work"),
     pytest.param(world(job(RUNNING), pod()), id="an agent that works, which the kubelet has lost sight of"),
@@ -159,6 +172,9 @@ ACTIONS = [
         world(job(RUNNING), pod(agent=terminated(told(text="All", truncated=True))), now=at(62)),
         [ReadOutcome(pod(agent=terminated(told(text="All", truncated=True))))],
         id="an answer that did not fit is read from the log",
+    ),
+    pytest.param(
+        world(job(RUNNING), CUT_AHEAD, now=at(362)), [ReadOutcome(CUT_AHEAD)], id="so it is with the clock ahead"
     ),
 ]  # fmt: skip
 BECOMES = [

@@ -229,6 +229,14 @@ def test_when_nobody_says_who_killed_it(agent: Terminated, reason: Reason, messa
             "0/1 nodes are available", id="no node at the deadline",
         ),
         pytest.param(
+            pod(node=None, started=None, seen=at(300)), JOB, at(900), Reason.UNSCHEDULABLE,
+            "No node took the Pod within 600 s", id="none for as long as its deadline is from when it was seen",
+        ),
+        pytest.param(
+            pod(node=None, started=None, seen=at(9_000)), JOB, at(1_200), Reason.UNSCHEDULABLE,
+            "No node took the Pod within 600 s", id="none by then, though an operator has started long afterwards",
+        ),
+        pytest.param(
             pod(node=None, started=None), JOB, at(600), Reason.UNSCHEDULABLE, "No node took the Pod within 600 s",
             id="no scheduler either",
         ),
