@@ -26,7 +26,10 @@ TICKET_GIVEN: Final = "ticket"
 
 
 async def post_stream(request: web.Request) -> web.StreamResponse:
-    """`POST /claude/stream`: make a job and watch it."""
+    """`POST /claude/stream`: make a job and watch it.
+
+    A client that comes back finds its job by the id of the last event it has got: no second job.
+    """
     return await _opened(request, _made)
 
 
@@ -44,7 +47,9 @@ async def get_events(request: web.Request) -> web.StreamResponse:
 
 
 async def _made(request: web.Request) -> Object:
-    """The job that `POST /claude/stream` makes."""
+    """The job that `POST /claude/stream` makes, or has made for a client that comes back."""
+    if name := sse.job_of(request.headers.get(LAST, "")):
+        return await _found(request, name)
     return (await submit(request, claude_submission(request, await body_of(request)))).job
 
 
@@ -58,14 +63,19 @@ async def _job_of(request: web.Request) -> Object:
     ticket = request.get(TICKET)
     name = request.query.get("job_id") or sse.job_of(request.headers.get(LAST, "")) or (ticket and ticket.job)
     if name:
-        namespace = await namespace_of(request, Verb.GET)
-        return await request.app[DOORS].jobs.find(Key(namespace, name))
+        return await _found(request, name)
     prompt = request.query.get("prompt")
     if not prompt:
         raise BadRequest("prompt: expected a prompt, or the job_id of a job, in the query")
     key = ticket.idempotency_key if ticket else checked_key(request.headers.get("Idempotency-Key"))
     submission = Submission(spec={"prompt": prompt}, idempotency_key=key, request=request[REQUEST])
     return (await submit(request, submission)).job
+
+
+async def _found(request: web.Request, name: str) -> Object:
+    """The job of a name, where the caller may see jobs."""
+    namespace = await namespace_of(request, Verb.GET)
+    return await request.app[DOORS].jobs.find(Key(namespace, name))
 
 
 async def _watched(request: web.Request, job: Object) -> web.StreamResponse:

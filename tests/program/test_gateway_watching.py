@@ -178,6 +178,26 @@ async def test_no_job_is_made_for_whom_it_cannot_be_shown(door: Door, place: Ser
     assert (answer.status in {400, 406}, place.cluster.made("agentjobs")) == (True, [])
 
 
+async def test_who_comes_back_to_a_task_of_its_own_goes_on_there_and_makes_no_other(door: Door, place: Served) -> None:
+    url, task = f"{door.url}/claude/stream", {"prompt": "x"}
+    async with door.session.post(url, json=task, headers={"Authorization": f"Bearer {place.key()}"}):
+        [name] = place.cluster.made("agentjobs")
+    await finish(place, name)
+    for last, rest in (("1-1", [f"{name}/1-2", f"{name}/1-3", f"{name}/end"]), ("end", [])):
+        headers = {"Last-Event-ID": f"{name}/{last}"}
+        again = await door.ask("POST", "/claude/stream", place.key(), json=task, headers=headers)
+        assert (again.status, ids(again)) == (200 if rest else 204, rest)
+    assert place.cluster.made("agentjobs") == [name]
+
+
+async def test_who_comes_back_to_a_job_it_cannot_see_is_told_so_and_makes_none(door: Door, place: Served) -> None:
+    await make(door, place)
+    headers = {"Last-Event-ID": "fix/1-5"}
+    stranger = place.key("stranger", namespace="other")
+    answer = await door.ask("POST", "/claude/stream", stranger, json={"prompt": "x"}, headers=headers)
+    assert (answer.status, place.cluster.made("agentjobs")) == (404, ["fix"])
+
+
 # Tickets
 
 
