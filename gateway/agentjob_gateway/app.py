@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 
 from aiohttp import web
 
-from agentjob_gateway import audit
+from agentjob_gateway import audit, sse
 from agentjob_gateway.audit import Deed
 from agentjob_gateway.caller import Caller
 from agentjob_gateway.doors import CALLER, CHANGED, DOORS, NAMESPACE, REQUEST, TICKET, Doors
@@ -204,7 +204,8 @@ async def _caller(request: web.Request, authenticator: Authenticator, *, takes_t
     text = request.query.get("ticket") or request.cookies.get(COOKIE)
     if not (takes_ticket and text):
         raise Unauthenticated("Authorization: expected Bearer and an API key, found nothing")
-    ticket = request[TICKET] = request.app[DOORS].tickets.check(text, datetime.now(UTC))
+    back_to = sse.job_of(request.headers.get("Last-Event-ID", ""))
+    ticket = request[TICKET] = request.app[DOORS].tickets.check(text, datetime.now(UTC), back_to)
     return ticket.caller
 
 

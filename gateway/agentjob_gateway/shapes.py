@@ -128,7 +128,7 @@ class TicketAnswer(Shape):
     job_id: str | None
     """The job it is for; null when that is still to be made."""
     expires_in: int
-    """Seconds within which a stream is to be opened with it."""
+    """Seconds within which a stream is to be opened with it. Who has had events may come back for a day after that."""
 
 
 class ProblemBody(BaseModel):

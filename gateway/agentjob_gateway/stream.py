@@ -16,7 +16,7 @@ from agentjob_gateway.errors import BadRequest, NotAcceptable, NotAllowed
 from agentjob_gateway.reader import Streaming
 from agentjob_gateway.rest import answer, claude_spec, claude_submission, submit
 from agentjob_gateway.submission import Submission, checked_key
-from agentjob_gateway.tickets import COOKIE, SECONDS, Ticket
+from agentjob_gateway.tickets import BACK_SECONDS, COOKIE, SECONDS, Ticket
 
 Object = dict[str, Any]
 
@@ -99,7 +99,8 @@ async def post_ticket(request: web.Request) -> web.Response:
     name = job and job["metadata"]["name"]
     response = answer({"ticket": text, "job_id": name, "expires_in": SECONDS}, 201)
     over_tls = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
-    response.set_cookie(COOKIE, text, max_age=SECONDS, httponly=True, samesite="Strict", secure=over_tls, path="/")
+    kept = SECONDS + BACK_SECONDS
+    response.set_cookie(COOKIE, text, max_age=kept, httponly=True, samesite="Strict", secure=over_tls, path="/")
     return response
 
 

@@ -1,7 +1,7 @@
 """Tickets: short-lived leave for one job, for clients that cannot send a header, as a browser's EventSource. Pure.
 
 A ticket says who it was given to, until when and for which job, and is signed with a key that all replicas share. Who
-reads the address that carries it may watch one job for a few minutes, and no more.
+reads the address that carries it may watch one job, which is begun within a few minutes and gone on with for a day.
 """
 
 import base64
@@ -22,6 +22,8 @@ from agentjob_gateway.submission import mark_of
 
 SECONDS: Final = 300
 """How long a ticket opens a stream. A stream that is open stays so."""
+BACK_SECONDS: Final = 24 * 60 * 60
+"""For how long after that a client may come back to its stream: a browser asks with the same address or cookie."""
 COOKIE: Final = "agentjob_ticket"
 
 
@@ -67,8 +69,11 @@ class Tickets:
         body = _encoded(orjson.dumps(asdict(ticket)))
         return f"{body}.{_encoded(self._mac(body))}"
 
-    def check(self, text: str, now: datetime) -> Ticket:
-        """The ticket in a text.
+    def check(self, text: str, now: datetime, back_to: str = "") -> Ticket:
+        """The ticket in a text. `back_to` is the job of which its client has had events; "" for one that begins.
+
+        With a ticket that is over, a client may only come back. Whether the job is that of a ticket which names none
+        is for the caller to check, by `is_for`.
 
         Raises:
             Unauthenticated: it was not signed here, was changed, or is over.
@@ -81,7 +86,8 @@ class Tickets:
         if not hmac.compare_digest(given, self._mac(body)):
             raise Unauthenticated("the ticket is not valid")
         ticket = _read(orjson.loads(_decoded(body)))
-        if now.timestamp() >= ticket.expires:
+        comes_back = back_to != "" and ticket.job in (None, back_to)
+        if now.timestamp() >= ticket.expires + (BACK_SECONDS if comes_back else 0):
             raise Unauthenticated("the ticket is over: ask for another one at /v1/tickets")
         return ticket
 

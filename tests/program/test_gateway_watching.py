@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import pytest
 
 from agentjob_gateway.access import ACCESS
-from agentjob_gateway.caller import Role
-from agentjob_gateway.tickets import COOKIE
+from agentjob_gateway.caller import Caller, Limits, Role
+from agentjob_gateway.tickets import COOKIE, Ticket, Tickets
 from event_source import Event, EventSource
 from operated import until
-from served import NAMESPACE, Answer, Door, Served, served
+from served import NAMESPACE, SIGNING_KEY, Answer, Door, Served, served
 
 Object = dict[str, Any]
 
@@ -223,6 +224,7 @@ async def test_a_ticket_is_a_cookie_as_well(door: Door, place: Served) -> None:
     cookie = given.headers["Set-Cookie"]
     assert cookie.startswith(f"{COOKIE}={given.body['ticket']}; ")
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    assert "Max-Age=86700" in cookie, "a browser that comes back later sends it"
     door.session.cookie_jar.clear()
     answer = await door.ask("GET", "/claude/stream", cookies={COOKIE: given.body["ticket"]})
     assert ids(answer) == WHOLE
@@ -252,6 +254,42 @@ async def test_a_ticket_that_has_made_its_job_is_for_no_other(door: Door, place:
     await finished(door, place)
     text = (await ticket(door, place)).body["ticket"]
     assert (await door.ask("GET", f"/claude/stream?ticket={text}&job_id=fix")).status == 403
+
+
+def expired(job: str | None) -> str:
+    """A ticket that was over a minute ago."""
+    limits = Limits(requests_per_minute=60, concurrent_jobs=5, streams=5)
+    caller = Caller(name="key:ci", limits=limits, role=Role.SUBMIT, namespace=NAMESPACE)
+    over = Ticket(caller=caller, expires=int(time.time()) - 60, nonce="n-1", namespace=NAMESPACE, job=job)
+    return Tickets(lambda: SIGNING_KEY).sign(over)
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/fix/events?", "/claude/stream?"])
+async def test_a_stream_older_than_its_ticket_survives_a_restart(door: Door, place: Served, path: str) -> None:
+    await finished(door, place)
+    answer = await door.ask("GET", f"{path}ticket={expired('fix')}", headers={"Last-Event-ID": "fix/1-2"})
+    assert (answer.status, ids(answer)) == (200, WHOLE[2:])
+
+
+@pytest.mark.parametrize(
+    ("job", "asked", "status"),
+    [
+        pytest.param("fix", ("/claude/stream?", ""), 401, id="not its own job from the beginning"),
+        pytest.param("fix", ("/claude/stream?", "other/1-1"), 401, id="no other job"),
+        pytest.param("fix", ("/claude/stream?job_id=other&", "fix/1-1"), 403, id="no other job in the address"),
+        pytest.param("fix", ("/v1/jobs/other/events?", "fix/1-1"), 403, id="no other job in the path"),
+        pytest.param(None, ("/claude/stream?prompt=x&", ""), 401, id="no task"),
+        pytest.param(None, ("/claude/stream?prompt=x&", "fix/1-1"), 403, id="no job that was not made with it"),
+    ],
+)
+async def test_a_ticket_that_is_over_opens_nothing_else(
+    door: Door, place: Served, job: str | None, asked: tuple[str, str], status: int
+) -> None:
+    for name in ("fix", "other"):
+        await make(door, place, name)
+    path, last = asked
+    answer = await door.ask("GET", f"{path}ticket={expired(job)}", headers={"Last-Event-ID": last})
+    assert (answer.status, place.cluster.made("agentjobs")) == (status, ["fix", "other"])
 
 
 async def test_a_ticket_opens_nothing_but_streams(door: Door, place: Served) -> None:

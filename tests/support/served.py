@@ -25,6 +25,8 @@ from operated import connection, free_port, until
 from watched import Watched
 
 NAMESPACE = "agents"
+SIGNING_KEY = bytes(range(32))
+"""Signs the tickets."""
 
 
 class Answer:
@@ -125,7 +127,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     """A fake cluster and no gateway yet; all that are started are stopped at the end."""
     keys = tmp_path / "keys"
     keys.mkdir()
-    (keys / "tickets.key").write_bytes(base64.b64encode(bytes(range(32))))
+    (keys / "tickets.key").write_bytes(base64.b64encode(SIGNING_KEY))
     with FakeCluster() as cluster:
         cluster.bookmark_every(1.0)
         async with aiohttp.ClientSession(headers={"User-Agent": "test"}) as session:

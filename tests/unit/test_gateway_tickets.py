@@ -63,6 +63,32 @@ def test_a_ticket_is_over_after_its_time() -> None:
         TICKETS.check(text, NOW + timedelta(seconds=300))
 
 
+DAY = 24 * 60 * 60
+
+
+@pytest.mark.parametrize(
+    ("job", "back_to", "age", "is_taken"),
+    [
+        pytest.param("fix", "fix", 300, True, id="who comes back to its job is let in"),
+        pytest.param("fix", "fix", 299 + DAY, True, id="so it is for a day"),
+        pytest.param("fix", "fix", 300 + DAY, False, id="after a day it is not"),
+        pytest.param("fix", "other", 300, False, id="to another job nobody comes back"),
+        pytest.param("fix", "", 300, False, id="who begins comes too late"),
+        pytest.param(None, "job-1", 300, True, id="the job that was made with it is looked up"),
+        pytest.param(None, "", 300, False, id="no job is made with it any more"),
+    ],
+)
+def test_with_a_ticket_that_is_over_its_client_may_come_back(
+    job: str | None, back_to: str, age: int, is_taken: bool
+) -> None:
+    given, now = ticket(job=job), NOW + timedelta(seconds=age)
+    if is_taken:
+        assert TICKETS.check(TICKETS.sign(given), now, back_to) == given
+        return
+    with pytest.raises(Unauthenticated, match="the ticket is over"):
+        TICKETS.check(TICKETS.sign(given), now, back_to)
+
+
 def test_no_ticket_can_be_given_before_there_is_a_key_to_sign_with() -> None:
     with pytest.raises(Unavailable, match="make an API key first"):
         Tickets(lambda: None).sign(ticket())
