@@ -1,8 +1,8 @@
 """All that is watched in this process, each job through one channel however many watch it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -47,6 +47,8 @@ class Hub:
         self._lingering: dict[str, asyncio.TimerHandle] = {}
         """Until when channels are kept that nobody watches, by uid of the job."""
         self._readers: set[Reader] = set()
+        self._kept = 0
+        """Places that are kept for jobs which are being made."""
         self._is_closing = False
         self._empty = asyncio.Event()
 
@@ -108,6 +110,21 @@ class Hub:
                 await channel.news()
         finally:
             self._leave(uid, channel)
+
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Keeps a place while the block makes a job, for whoever watches it as soon as the block is left.
+
+        Raises:
+            Unavailable: there is none, or this gateway is about to stop: the job is then not made.
+        """
+        self._check_open()
+        self._make_room()
+        self._kept += 1
+        try:
+            yield
+        finally:
+            self._kept -= 1
 
     async def stream(self, request: web.Request, job: Object, after: Position) -> web.StreamResponse:
         """The answer to a request for a job's events after a position: server-sent events, which go on by themselves.
@@ -179,8 +196,7 @@ class Hub:
             self._lingering[uid] = loop.call_later(self._tuning.linger, self._expire, uid)
 
     def _channel(self, key: Key, uid: str, after: Position) -> Channel:
-        if self._is_closing:
-            raise Unavailable(_GOING, retry_after=RETRY_SECONDS)
+        self._check_open()
         found = self._channels.get(uid)
         if (timer := self._lingering.pop(uid, None)) is not None:
             timer.cancel()
@@ -195,6 +211,10 @@ class Hub:
         self._channels[uid] = made
         return made
 
+    def _check_open(self) -> None:
+        if self._is_closing:
+            raise Unavailable(_GOING, retry_after=RETRY_SECONDS)
+
     def _share(self) -> Tuning:
         """What one more stream may take: the more there are, the less of each is kept at hand."""
         share = max(LEAST_RING_BYTES, self._tuning.rings_bytes // (len(self._channels) + 1))
@@ -202,10 +222,10 @@ class Hub:
 
     def _make_room(self) -> None:
         """Lets go of a channel that nobody watches, if there are too many."""
-        if len(self._channels) < self._tuning.channels:
+        if len(self._channels) + self._kept < self._tuning.channels:
             return
         if not self._lingering:
-            why = f"{len(self._channels)} jobs are watched here at the moment, and no more can be"
+            why = f"{len(self._channels) + self._kept} jobs are watched here at the moment, and no more can be"
             raise Unavailable(why, retry_after=RETRY_SECONDS)
         uid = next(iter(self._lingering))
         self._lingering[uid].cancel()

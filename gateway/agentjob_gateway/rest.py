@@ -38,10 +38,18 @@ def claude_spec(body: Object) -> Object:
         Unprocessable: the client wants to go on with a conversation, which is not to be had.
     """
     spec = dict(body)
-    goes_on = spec.pop("continue", False)
+    check_begins(spec.pop("continue", False))
+    return spec
+
+
+def check_begins(goes_on: object) -> None:
+    """Holds a client to beginning anew: `goes_on` is what it says of `continue`.
+
+    Raises:
+        Unprocessable: it wants to go on with a conversation, which is not to be had.
+    """
     if goes_on not in (False, None):
         raise Unprocessable("continue: earlier conversations cannot be continued here; leave it out, or say false")
-    return spec
 
 
 async def submit(request: web.Request, submission: Submission) -> Submitted:

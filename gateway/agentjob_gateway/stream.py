@@ -12,9 +12,9 @@ from agentjob_gateway import audit, sse
 from agentjob_gateway.audit import Deed
 from agentjob_gateway.caller import Verb
 from agentjob_gateway.doors import CALLER, DOORS, REQUEST, TICKET, body_of, key_of, namespace_of
-from agentjob_gateway.errors import BadRequest, NotAcceptable, NotAllowed
+from agentjob_gateway.errors import BadRequest, NotAcceptable, NotAllowed, Unprocessable
 from agentjob_gateway.reader import Streaming
-from agentjob_gateway.rest import answer, claude_spec, claude_submission, submit
+from agentjob_gateway.rest import answer, check_begins, claude_spec, claude_submission, submit
 from agentjob_gateway.submission import Submission, checked_key
 from agentjob_gateway.tickets import BACK_SECONDS, COOKIE, SECONDS, Ticket
 
@@ -50,7 +50,7 @@ async def _made(request: web.Request) -> Object:
     """The job that `POST /claude/stream` makes, or has made for a client that comes back."""
     if name := sse.job_of(request.headers.get(LAST, "")):
         return await _found(request, name)
-    return (await submit(request, claude_submission(request, await body_of(request)))).job
+    return await _begun(request, claude_submission(request, await body_of(request)))
 
 
 async def _named(request: web.Request) -> Object:
@@ -60,6 +60,7 @@ async def _named(request: web.Request) -> Object:
 
 async def _job_of(request: web.Request) -> Object:
     """The job that `GET /claude/stream` is about."""
+    check_begins(request.query.get("continue", "false") != "false")
     ticket = request.get(TICKET)
     name = request.query.get("job_id") or sse.job_of(request.headers.get(LAST, "")) or (ticket and ticket.job)
     if name:
@@ -69,7 +70,13 @@ async def _job_of(request: web.Request) -> Object:
         raise BadRequest("prompt: expected a prompt, or the job_id of a job, in the query")
     key = ticket.idempotency_key if ticket else checked_key(request.headers.get("Idempotency-Key"))
     submission = Submission(spec={"prompt": prompt}, idempotency_key=key, request=request[REQUEST])
-    return (await submit(request, submission)).job
+    return await _begun(request, submission)
+
+
+async def _begun(request: web.Request, submission: Submission) -> Object:
+    """The job of a submission, which is not made where it could not be watched: its client would not hear its id."""
+    with request.app[DOORS].hub.room():
+        return (await submit(request, submission)).job
 
 
 async def _found(request: web.Request, name: str) -> Object:
@@ -93,6 +100,7 @@ async def _watched(request: web.Request, job: Object) -> web.StreamResponse:
 
 async def post_ticket(request: web.Request) -> web.Response:
     """`POST /v1/tickets`: leave for one job, that is there or is made now or later; as text, and as a cookie."""
+    request.app[DOORS].tickets.check_key()  # before a job is made whose id would not be told
     body = await body_of(request) if request.can_read_body else {}
     namespace, job = await _ticketed(request, body)
     text = _signed(request, namespace, job)
@@ -109,13 +117,16 @@ async def _ticketed(request: web.Request, body: Object) -> tuple[str, Object | N
     jobs, name = request.app[DOORS].jobs, body.pop("job_id", None)
     if name is not None and not (isinstance(name, str) and name):
         raise BadRequest("job_id: expected the id of a job, or nothing")
+    spec = claude_spec(body)
+    if name is not None and spec:
+        raise Unprocessable(f"{min(spec)}: expected nothing beside job_id; a task has no job yet")
     namespace = await namespace_of(request, Verb.GET if name else Verb.SUBMIT)
     if name is not None:
         return namespace, await jobs.find(Key(namespace, name))
-    if not body:
+    if not spec:
         return namespace, None
     made = Submission(
-        spec=claude_spec(body),
+        spec=spec,
         idempotency_key=checked_key(request.headers.get("Idempotency-Key")),
         request=request[REQUEST],
     )

@@ -24,6 +24,8 @@ SECONDS: Final = 300
 """How long a ticket opens a stream. A stream that is open stays so."""
 BACK_SECONDS: Final = 24 * 60 * 60
 """For how long after that a client may come back to its stream: a browser asks with the same address or cookie."""
+KEY_SECONDS: Final = 60.0
+"""Within about so long the kubelet brings a key that was added."""
 COOKIE: Final = "agentjob_ticket"
 
 
@@ -91,10 +93,22 @@ class Tickets:
             raise Unauthenticated("the ticket is over: ask for another one at /v1/tickets")
         return ticket
 
-    def _mac(self, body: str) -> bytes:
+    def check_key(self) -> bytes:
+        """The key that signs.
+
+        Raises:
+            Unavailable: there is none.
+        """
         if (key := self.key()) is None:
-            raise Unavailable("no tickets can be given yet: make an API key first (python -m agentjob_gateway.keys)")
-        return hmac.digest(key, body.encode(), hashlib.sha256)
+            raise Unavailable(
+                "no tickets can be given yet: the entry tickets.key, 32 random bytes as base64, is missing beside the"
+                " API keys; `python -m agentjob_gateway.keys create` adds it",
+                retry_after=KEY_SECONDS,
+            )
+        return key
+
+    def _mac(self, body: str) -> bytes:
+        return hmac.digest(self.check_key(), body.encode(), hashlib.sha256)
 
 
 def _read(found: dict[str, Any]) -> Ticket:

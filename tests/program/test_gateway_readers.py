@@ -325,6 +325,26 @@ async def test_only_so_many_jobs_are_watched_at_once(at: Watched) -> None:
     assert taken.response.status == 200
 
 
+async def test_a_place_is_kept_for_a_job_that_is_being_made(at: Watched) -> None:
+    replica = await at.replica(USUAL._replace(channels=1, linger=60.0))
+    for name in ("fix", "mend"):
+        await at.submit(name)
+    with replica.hub.room():
+        refused = await at.watch(replica)
+        with pytest.raises(Unavailable, match="1 jobs are watched here"), replica.hub.room():
+            pytest.fail("there is one place")
+    taken = await at.watch(replica, name="mend")
+
+    assert (refused.response.status, taken.response.status) == (503, 200)
+
+
+async def test_a_hub_that_stops_has_no_place(at: Watched) -> None:
+    replica = await at.replica()
+    await replica.hub.shutdown()
+    with pytest.raises(Unavailable, match="broken off"), replica.hub.room():
+        pytest.fail("nobody could watch what is made here")
+
+
 async def test_a_past_that_cannot_be_read_is_read_later(at: Watched) -> None:
     replica = await at.replica(USUAL._replace(ring_entries=1))
     await at.submit()

@@ -8,10 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
 from agentjob_gateway.access import ACCESS
+from agentjob_gateway.app import Entrance, application
+from agentjob_gateway.cache import JobCache
 from agentjob_gateway.caller import Caller, Limits, Role
+from agentjob_gateway.census import Census
+from agentjob_gateway.channel import TUNING
+from agentjob_gateway.doors import Doors
+from agentjob_gateway.gate import Authenticator, Gate, KeyDirectory
+from agentjob_gateway.hub import Hub
+from agentjob_gateway.jobs import Jobs
+from agentjob_gateway.limits import Rates, Streams
+from agentjob_gateway.metrics import Metrics
+from agentjob_gateway.routes import CLAUDE
+from agentjob_gateway.serve import now
 from agentjob_gateway.tickets import COOKIE, Ticket, Tickets
+from agentjob_gateway.tokens import Reviews
 from event_source import Event, EventSource
 from operated import until
 from served import NAMESPACE, SIGNING_KEY, Answer, Door, Served, served
@@ -199,7 +213,45 @@ async def test_who_comes_back_to_a_job_it_cannot_see_is_told_so_and_makes_none(d
     assert (answer.status, place.cluster.made("agentjobs")) == (404, ["fix"])
 
 
+async def test_of_a_task_with_no_room_to_watch_it_no_job_is_made(place: Served) -> None:
+    limits = Limits(requests_per_minute=60, concurrent_jobs=5, streams=5)
+    keys, cache, census = KeyDirectory(place.keys), JobCache((NAMESPACE,)), Census()
+    hub = Hub(place.client, cache, TUNING._replace(channels=0))
+    jobs = Jobs(client=place.client, cache=cache, census=census, rights=Gate(Reviews(place.client)), queue_depth=10)
+    known = Authenticator(keys=keys, tokens=None, limits=limits, clock=now)
+    doors = Doors(jobs=jobs, hub=hub, streams=Streams(), tickets=Tickets(keys.signing_key))
+    app = application(doors, Entrance(authenticator=known, rates=Rates(), metrics=Metrics()), CLAUDE, 1024)
+    async with TestClient(TestServer(app)) as client:
+        headers = {"Authorization": f"Bearer {place.key()}"}
+        posted = await client.post("/claude/stream", json={"prompt": "x"}, headers=headers)
+        asked = await client.get("/claude/stream?prompt=x", headers=headers)
+    assert (posted.status, posted.headers["Retry-After"], asked.status) == (503, "2", 503)
+    assert place.cluster.made("agentjobs") == []
+
+
+@pytest.mark.parametrize("asked", ["prompt=x&continue=true", "job_id=fix&continue=true", "prompt=x&continue="])
+async def test_to_go_on_with_a_conversation_is_refused_in_an_address_too(door: Door, place: Served, asked: str) -> None:
+    await make(door, place)
+    answer = await door.ask("GET", f"/claude/stream?{asked}", place.key())
+    assert (answer.status, "continue: earlier conversations" in answer.body["detail"]) == (422, True)
+    assert place.cluster.made("agentjobs") == ["fix"]
+
+
+async def test_an_address_may_say_that_it_continues_nothing(door: Door, place: Served) -> None:
+    await finished(door, place)
+    assert ids(await door.ask("GET", "/claude/stream?job_id=fix&continue=false", place.key())) == WHOLE
+
+
 # Tickets
+
+
+async def test_no_job_is_made_for_a_ticket_that_cannot_be_signed(place: Served) -> None:
+    (place.keys / "tickets.key").unlink()
+    door = await place.door().start()
+    answer = await door.ask("POST", "/v1/tickets", place.key(), json={"prompt": "x"})
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "60")
+    assert "tickets.key" in answer.body["detail"]
+    assert place.cluster.made("agentjobs") == []
 
 
 async def ticket(door: Door, place: Served, **body: Any) -> Answer:
@@ -235,6 +287,12 @@ async def test_a_task_gets_a_job_with_its_ticket(door: Door, place: Served) -> N
     assert (await place.job(given["job_id"]))["spec"] == {"prompt": "Mend it.", "agent": {"maxTurns": 3}}
     await finish(place, given["job_id"])
     assert ids(await door.ask("GET", f"/claude/stream?ticket={given['ticket']}"))[-1] == f"{given['job_id']}/end"
+
+
+async def test_that_nothing_is_continued_is_no_task(door: Door, place: Served) -> None:
+    assert (await ticket(door, place, **{"continue": False})).body["job_id"] is None
+    await make(door, place)
+    assert (await ticket(door, place, job_id="fix", **{"continue": False})).body["job_id"] == "fix"
 
 
 async def test_a_ticket_makes_one_job_however_often_its_client_comes_back(door: Door, place: Served) -> None:
@@ -305,6 +363,8 @@ async def test_a_ticket_opens_nothing_but_streams(door: Door, place: Served) -> 
         pytest.param("ci", {"job_id": "gone"}, 404, id="for a job that is not there"),
         pytest.param("ci", {"job_id": 7}, 400, id="for a number"),
         pytest.param("ci", {"prompt": "x", "continue": True}, 422, id="to go on with a conversation"),
+        pytest.param("ci", {"job_id": "fix", "continue": True}, 422, id="to go on with the conversation of a job"),
+        pytest.param("ci", {"job_id": "fix", "prompt": "x"}, 422, id="for a job that is there and a task"),
         pytest.param("stranger", {"job_id": "fix"}, 404, id="for a job of another namespace"),
         pytest.param("reader", {"prompt": "x"}, 403, id="for a task of somebody who may only read"),
     ],

@@ -92,7 +92,7 @@ class Served:
         self.client = Client(HttpTransport(session, cluster.url))
         self.agents = Watched(cluster, session, AsyncExitStack())
         """Who runs the jobs' agents."""
-        self._keys = keys
+        self.keys = keys
         self.doors: list[Door] = []
 
     def key(self, name: str = "ci", role: Role = Role.SUBMIT, namespace: str = NAMESPACE, **terms: Any) -> str:
@@ -100,14 +100,14 @@ class Served:
         randomness = sha256(f"{name} {role} {namespace}".encode()).digest() * 2
         given = Terms.model_validate({"name": name, "role": role, "namespace": namespace, **terms})
         minted = mint(given, datetime.now(UTC), randomness[:RANDOM_BYTES])
-        path = self._keys / minted.key.file
+        path = self.keys / minted.key.file
         if not path.exists():
             path.write_bytes(minted.key.document())
         return minted.text
 
     def door(self, **settings: Any) -> Door:
         """A replica, to be started."""
-        given = {"namespaces": [NAMESPACE], "keysDirectory": str(self._keys), "drainSeconds": 0, **settings}
+        given = {"namespaces": [NAMESPACE], "keysDirectory": str(self.keys), "drainSeconds": 0, **settings}
         ports = {"port": free_port(), "metricsPort": free_port()}
         door = Door(Settings.model_validate({**ports, **given}), self.session, self.cluster)
         self.doors.append(door)

@@ -90,7 +90,7 @@ def test_with_a_ticket_that_is_over_its_client_may_come_back(
 
 
 def test_no_ticket_can_be_given_before_there_is_a_key_to_sign_with() -> None:
-    with pytest.raises(Unavailable, match="make an API key first"):
+    with pytest.raises(Unavailable, match=r"the entry tickets\.key, 32 random bytes as base64, is missing"):
         Tickets(lambda: None).sign(ticket())
 
 
