@@ -108,6 +108,8 @@ class Hub:
         try:
             while channel.closing is None and not self._is_closing:
                 await channel.news()
+            if channel.closing is BROKEN:
+                raise Unavailable(_GOING, retry_after=RETRY_SECONDS)
         finally:
             self._leave(uid, channel)
 

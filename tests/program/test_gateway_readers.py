@@ -397,6 +397,17 @@ async def test_a_defect_ends_a_stream_so_that_the_client_comes_back(
     assert [each.exc_info and each.exc_info[0] for each in caplog.records] == [DefectError]
 
 
+async def test_who_follows_a_job_without_watching_hears_of_a_defect_too(at: Watched) -> None:
+    async def wait(known: Known, seconds: float) -> None:
+        raise DefectError
+
+    replica = await at.replica(USUAL._replace(pace=Pace(wait=wait)))
+    await at.submit()
+    job = await replica.job()
+    with pytest.raises(Unavailable, match="broken off"):
+        await replica.hub.follow(key_of(job), job["metadata"]["uid"])
+
+
 async def test_lines_can_be_had_without_http(at: Watched) -> None:
     replica, viewer = await begun(at)
     job = await replica.job()
