@@ -15,7 +15,7 @@ from agentjob_gateway.cache import JobCache
 from agentjob_gateway.caller import Caller, Verb
 from agentjob_gateway.census import Census
 from agentjob_gateway.errors import BadRequest, Missing, NotAllowed, TooMany, Unavailable
-from agentjob_gateway.submission import Submission, check_same, manifest
+from agentjob_gateway.submission import Submission, check_name, check_same, manifest
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client
 from agentjob_kube.errors import AlreadyExists, ApiError, NotFound, ServerError, Unreachable
@@ -83,19 +83,26 @@ class Jobs:
         return made
 
     async def _submitted(self, caller: Caller, key: Key, body: Object, *, is_named: bool) -> Submitted:
-        if is_named and (known := self.cache.get(key)) is not None:
-            check_same(known, body)
-            return Submitted(known, is_new=False)
-        self._check_room(caller, key.namespace)
+        if is_named:
+            if (known := self.cache.get(key)) is not None:
+                check_same(known, body)
+                return Submitted(known, is_new=False)
+            check_name(body, self.census.submitted(body["metadata"]["annotations"][names.ANNOTATION_SUBMISSION]))
+        if not self.census.expects(key, caller.name):
+            self._check_room(caller, key.namespace)
+        with self.census.expected(body):
+            made = await self._made(key, body)
+            self.cache.put(made.job)
+        return made
+
+    async def _made(self, key: Key, body: Object) -> Submitted:
         try:
             async with asyncio.timeout(self.create_seconds):
-                job, is_new = await self._create(key, body)
+                return await self._create(key, body)
         except TimeoutError as error:
             raise Unavailable("the cluster gives no answer", retry_after=errors.RETRY_SECONDS) from error
         except ApiError as error:
             raise errors.of(error) from error
-        self.cache.put(job)
-        return Submitted(job, is_new)
 
     async def _create(self, key: Key, body: Object) -> Submitted:
         for tried in range(1, CREATE_TRIES + 1):
@@ -104,7 +111,8 @@ class Jobs:
             except AlreadyExists:
                 found = await self.client.get(AGENT_JOBS, key)
                 check_same(found, body)
-                return Submitted(found, is_new=_is_of(found, body))
+                # The first try has had an answer. A client that repeats itself may well repeat its request's id.
+                return Submitted(found, is_new=tried > 1 and _is_of(found, body))
             except (Unreachable, ServerError) as error:
                 if tried == CREATE_TRIES:
                     raise

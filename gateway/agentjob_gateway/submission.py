@@ -90,6 +90,20 @@ def check_same(found: Object, wanted: Object) -> None:
     if any(there.get(mark) != ours[mark] for mark in (names.ANNOTATION_SUBMITTED_BY, names.ANNOTATION_SUBMISSION)):
         raise Clash(f"name: there is a job {name!r} already; choose another name, or leave it out")
     if there.get(names.ANNOTATION_DIGEST) != ours[names.ANNOTATION_DIGEST]:
-        raise Unprocessable(
-            f"Idempotency-Key: it was used for job {name!r} with another body; repeat that body, or use another key"
-        )
+        raise _used(name)
+
+
+def check_name(wanted: Object, known: str | None) -> None:
+    """Holds a job that was to be made against the name under which its Idempotency-Key is known, if it is.
+
+    Raises:
+        Unprocessable: that is another name.
+    """
+    if known not in (None, wanted["metadata"]["name"]):
+        raise _used(known)
+
+
+def _used(name: str | None) -> Unprocessable:
+    return Unprocessable(
+        f"Idempotency-Key: it was used for job {name!r} with another body; repeat that body, or use another key"
+    )

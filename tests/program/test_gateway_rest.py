@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,7 @@ import pytest
 
 from agent_jobs import ENDED, FAILED
 from agentjob_gateway import shapes
-from agentjob_gateway.cache import JobCache
-from agentjob_gateway.caller import Caller, Limits, Role
-from agentjob_gateway.census import Census
-from agentjob_gateway.errors import Unavailable
-from agentjob_gateway.gate import Gate
-from agentjob_gateway.jobs import Jobs
-from agentjob_gateway.submission import Submission
-from agentjob_gateway.tokens import Reviews
+from agentjob_gateway.caller import Role
 from agentjob_kube.resources import AGENT_JOBS
 from agentjob_program.logs import JsonFormatter
 from fake_cluster import Fault
@@ -35,11 +27,9 @@ async def place(tmp_path: Path) -> AsyncIterator[Served]:
     async with served(tmp_path) as found:
         for role in Role:
             found.key(f"a-{role}", role)
-        for name in ("ci", "bot"):
-            found.key(name)
+        found.key()
         found.key("stranger", namespace="other")
         found.key("eager", requestsPerMinute=3)
-        found.key("one", concurrentJobs=1)
         yield found
 
 
@@ -138,53 +128,6 @@ async def test_what_cannot_be_a_task_is_refused_in_words(
 
 async def test_who_does_not_want_to_continue_may_say_so(door: Door, place: Served) -> None:
     assert (await submit(door, place, {"prompt": "x", "continue": False})).status == 202
-
-
-# Idempotency
-
-
-async def test_one_key_makes_one_job_however_often_and_wherever(door: Door, place: Served) -> None:
-    other = await place.door().start()
-    headers = {"Idempotency-Key": "build 7"}
-    answers = await asyncio.gather(*(submit(each, place, headers=headers) for each in (door, other) * 10))
-    assert len({answer.body["job_id"] for answer in answers}) == 1
-    assert {answer.status for answer in answers} == {202}
-    assert len(place.cluster.made("agentjobs")) == 1
-
-
-async def test_one_key_is_for_one_body(door: Door, place: Served) -> None:
-    headers = {"Idempotency-Key": "build 7"}
-    await submit(door, place, headers=headers)
-    answer = await submit(door, place, {"prompt": "Something else."}, headers=headers)
-    assert (answer.status, "with another body" in answer.body["detail"]) == (422, True)
-
-
-async def test_one_key_of_two_callers_is_two(door: Door, place: Served) -> None:
-    headers = {"Idempotency-Key": "build 7"}
-    for name in ("ci", "bot"):
-        await door.ask("POST", "/claude", place.key(name), json={"prompt": "x"}, headers=headers)
-    assert len(place.cluster.made("agentjobs")) == 2
-
-
-@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "build 7"}], ids=["without a key", "with a key"])
-@pytest.mark.parametrize("how", ["cut", "refuse"])
-async def test_a_create_whose_answer_is_lost_makes_one_job(
-    door: Door, place: Served, how: Any, headers: Object
-) -> None:
-    place.cluster.fail(Fault("create", "agentjobs", how))
-    answer = await submit(door, place, headers=headers)
-    assert answer.status == 202
-    assert place.cluster.made("agentjobs") == [answer.body["job_id"]]
-
-
-async def test_a_repetition_is_no_job_too_many(door: Door, place: Served) -> None:
-    key = place.key("one")
-    once = {"json": {"prompt": "x"}, "headers": {"Idempotency-Key": "a"}}
-    first = await door.ask("POST", "/claude", key, **once)
-    again = await door.ask("POST", "/claude", key, **once)
-    other = await door.ask("POST", "/claude", key, json={"prompt": "x"})
-    assert (first.status, again.status, other.status) == (202, 202, 429)
-    assert again.body["job_id"] == first.body["job_id"]
 
 
 # /v1
@@ -407,19 +350,6 @@ async def test_a_cluster_that_fails_again_and_again_is_not_there_for_now(door: D
     answer = await submit(door, place)
     assert (answer.status, int(answer.headers["Retry-After"]) >= 1) == (503, True)
     assert (await submit(door, place)).status == 202
-
-
-async def test_a_cluster_that_takes_requests_and_answers_none_is_not_waited_for(place: Served) -> None:
-    limits = Limits(requests_per_minute=60, concurrent_jobs=5, streams=5)
-    caller = Caller(name="key:ci", limits=limits, role=Role.SUBMIT, namespace=NAMESPACE)
-    gate, cache = Gate(Reviews(place.client)), JobCache((NAMESPACE,))
-    jobs = Jobs(client=place.client, cache=cache, census=Census(), rights=gate, queue_depth=10, create_seconds=0.2)
-    once = Submission(spec={"prompt": "Mend the tests."}, idempotency_key="once", request="r-1")
-    place.cluster.fail(Fault("create", "agentjobs", "hold"))
-    with pytest.raises(Unavailable, match="gives no answer") as told:
-        await jobs.submit(caller, NAMESPACE, once)
-    assert told.value.retry_after is not None
-    assert not (await jobs.submit(caller, NAMESPACE, replace(once, request="r-2"))).is_new
 
 
 # What is the same for all

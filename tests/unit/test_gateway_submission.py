@@ -7,7 +7,7 @@ import pytest
 from agentjob_api.names import ANNOTATION_REQUEST, ANNOTATION_SUBMITTED_BY, MAX_JOB_NAME
 from agentjob_gateway.caller import Caller, Limits, Role, Verb, permits
 from agentjob_gateway.errors import BadRequest, Clash, Problem, Unprocessable
-from agentjob_gateway.submission import Submission, check_same, checked_key, manifest
+from agentjob_gateway.submission import Submission, check_name, check_same, checked_key, manifest
 
 Object = dict[str, Any]
 
@@ -87,6 +87,23 @@ def test_a_repetition_is_told_from_another_submission(
         return
     with pytest.raises(problem, match=name_of(made(**wanted))):
         check_same(made(**there), made(**wanted))
+
+
+@pytest.mark.parametrize(
+    ("known", "is_refused"),
+    [
+        pytest.param(None, False, id="a key that was never used"),
+        pytest.param("fix", False, id="a key of the same name"),
+        pytest.param("mend", True, id="a key of another name"),
+    ],
+)
+def test_a_key_is_for_one_name(known: str | None, is_refused: bool) -> None:
+    wanted = made(name="fix", idempotency_key="a")
+    if not is_refused:
+        check_name(wanted, known)
+        return
+    with pytest.raises(Unprocessable, match="it was used for job 'mend' with another body"):
+        check_name(wanted, known)
 
 
 def test_a_job_made_with_kubectl_is_nobodys_repetition() -> None:
