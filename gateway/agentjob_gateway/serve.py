@@ -28,7 +28,7 @@ from agentjob_gateway.tokens import Reviews, Tokens
 from agentjob_kube.client import Client
 from agentjob_kube.connect import Connection, Observer
 from agentjob_kube.wire import HttpTransport
-from agentjob_program import health, parts
+from agentjob_program import health, logs, parts
 
 STALE_SECONDS: Final = 300.0
 """After so long without a word from the API server, what is known here is not worth asking for."""
@@ -113,7 +113,7 @@ async def _doors_open(
     )
     table = (*CLAUDE, *V1, *openapi.routes((*CLAUDE, *V1)))
     app = application(doors, entrance, (*table, mcp_route(tools.post)), settings.max_body_bytes)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=HANG_UP_SECONDS)
+    runner = web.AppRunner(app, access_log=None, logger=logs.http_server(), shutdown_timeout=HANG_UP_SECONDS)
     async with tools.running():
         await runner.setup()
         try:

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from agentjob_program import logs
+
 
 @asynccontextmanager
 async def served(registry: CollectorRegistry, is_ready: Callable[[], bool], port: int) -> AsyncIterator[int]:
@@ -25,7 +27,7 @@ async def served(registry: CollectorRegistry, is_ready: Callable[[], bool], port
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(app, access_log=None, logger=logs.http_server(), shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, None, port).start()

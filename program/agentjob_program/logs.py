@@ -2,10 +2,13 @@
 
 import logging
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from agentjob_program.settings import LogLevel
 
@@ -14,6 +17,8 @@ FACTS: Final = (
     *("request", "method", "route", "status", "seconds", "caller"),
 )
 """What a line says about a job or a request, where it speaks of one: passed as `extra`."""
+
+log = logging.getLogger(__name__)
 
 
 class JsonFormatter(logging.Formatter):
@@ -44,3 +49,29 @@ def configure(level: LogLevel) -> None:
         # kopf's every step, and a line per request of our own server, are for debugging.
         for noisy in ("kopf", "aiohttp.access"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def http_server() -> logging.Logger:
+    """The logger for a server of aiohttp's: its own one prints the line of a request that it cannot parse.
+
+    Whatever stands in that line goes with it: a prompt, a ticket, a key.
+    """
+    found = logging.getLogger(f"{__name__}.http")
+    found.addFilter(_without_the_request)  # once, however often it is added
+    return found
+
+
+def _without_the_request(record: logging.LogRecord) -> bool:
+    """Puts a line without the error's words in the place of one about a request that cannot be parsed."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not any(isinstance(found, HttpProcessingError | web.RequestPayloadError) for found in _chain(error)):
+        return True
+    log.info("%s: %s", record.getMessage(), type(error).__name__)
+    return False
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that a traceback of it tells of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
