@@ -1,5 +1,6 @@
 """Names that more than one program must spell alike: the resource's group, labels, paths and environment variables."""
 
+import re
 from typing import NamedTuple
 
 GROUP = "agentjob.dev"
@@ -50,6 +51,8 @@ ENV_GIT_PREFIX = "AGENTJOB_GIT_"
 
 MAX_JOB_NAME = 57
 """Longest name of a job, in characters: `<job>-<attempt>` must be a label value and a host name, 63 at most."""
+JOB_NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+"""What every object's name looks like, as a regular expression; of jobs, the CRD refuses those with dots."""
 
 
 class Key(NamedTuple):
@@ -60,6 +63,11 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+def is_job_name(text: str) -> bool:
+    """Whether a job may be called so. What may not is no part of a path: `.` and `..` lead to other objects."""
+    return len(text) <= MAX_JOB_NAME and re.fullmatch(JOB_NAME, text) is not None
 
 
 def pod_name(job: str, attempt: int) -> str:

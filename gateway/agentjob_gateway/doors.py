@@ -8,7 +8,7 @@ from aiohttp import web
 
 from agentjob_api.names import Key
 from agentjob_gateway.caller import Caller, Verb
-from agentjob_gateway.errors import BadRequest, Missing, TooLarge
+from agentjob_gateway.errors import BadRequest, TooLarge
 from agentjob_gateway.hub import Hub
 from agentjob_gateway.jobs import Jobs
 from agentjob_gateway.limits import Streams
@@ -70,12 +70,8 @@ async def namespace_of(request: web.Request, verb: Verb) -> str:
 
 
 async def key_of(request: web.Request, verb: Verb = Verb.GET) -> Key:
-    """The job that a request's path names; raises NotAllowed, BadRequest, or Missing for what no job can be called."""
-    name = request.match_info["id"]
-    namespace = await namespace_of(request, verb)
-    if not name.isascii() or len(name) > 253:
-        raise Missing(f"there is no job {name[:60]!r} in the namespace {namespace!r}")
-    return Key(namespace, name)
+    """The job that a request's path names; raises NotAllowed or BadRequest."""
+    return Key(await namespace_of(request, verb), request.match_info["id"])
 
 
 def seconds_of(request: web.Request) -> float:

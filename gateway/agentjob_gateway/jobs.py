@@ -131,10 +131,12 @@ class Jobs:
         """A job. The caller's right to see it is checked with the namespace."""
         if (known := self.cache.get(key)) is not None:
             return known
+        if not names.is_job_name(key.name):
+            raise _missing(key)
         try:
             found = await self.client.get(AGENT_JOBS, key)  # made a moment ago through another replica, perhaps
         except NotFound as error:
-            raise Missing(f"there is no job {key.name!r} in the namespace {key.namespace!r}") from error
+            raise _missing(key) from error
         except ApiError as error:
             raise errors.of(error) from error
         self.cache.put(found)
@@ -190,6 +192,10 @@ class Jobs:
         if not await self.rights.allows(caller, verb, key.namespace, is_own=is_own(caller, job)):
             raise NotAllowed(f"{caller.name} may not {verb} job {key.name!r}, which it has not made")
         return job
+
+
+def _missing(key: Key) -> Missing:
+    return Missing(f"there is no job {key.name[:60]!r} in the namespace {key.namespace!r}")
 
 
 def _deed(caller: Caller, verb: Verb, key: Key, request: str) -> Deed:

@@ -51,9 +51,7 @@ class Submit(Prompted):
 class Named(Arguments):
     """What names a job."""
 
-    job_id: Annotated[
-        str, Field(min_length=1, max_length=names.MAX_JOB_NAME, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-    ]
+    job_id: Annotated[str, Field(min_length=1, max_length=names.MAX_JOB_NAME, pattern=f"^{names.JOB_NAME}$")]
     """The job, as submit_claude_agent has named it."""
 
 

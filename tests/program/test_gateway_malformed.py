@@ -4,11 +4,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
 from agentjob_program.logs import JsonFormatter
 from served import Door, Served, served
+
+Object = dict[str, Any]
 
 SECRET = "aj_abcdefgh_n0body-is-to-read-this"
 
@@ -62,3 +66,48 @@ async def test_nothing_of_a_request_that_cannot_be_parsed_is_logged(
     await sent(getattr(door.settings, which), request_line.encode())
     assert SECRET not in written(caplog)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def asked(door: Door, key: str, request: bytes, body: bytes = b"") -> tuple[int, Object]:
+    """The status and the body of the answer to a request line, and headers after it, as they stand."""
+    head = b"%b\r\nHost: door\r\nConnection: close\r\nContent-Length: %d\r\nAuthorization: Bearer %b\r\n\r\n"
+    answer = await sent(door.settings.port, head % (request, len(body), key.encode()) + body)
+    head, _, found = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), orjson.loads(found)
+
+
+JSON = b"\r\nContent-Type: application/json"
+LONG = b"x" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("request_line", "body"),
+    [
+        pytest.param(b"GET /v1/jobs/%2E HTTP/1.1", b"", id="the folder of all jobs"),
+        pytest.param(b"GET /v1/jobs/%2E%2E HTTP/1.1", b"", id="the folder above"),
+        pytest.param(b"GET /v1/jobs/fix%2Fstatus HTTP/1.1", b"", id="a part of a job"),
+        pytest.param(b"GET /v1/jobs/%FF HTTP/1.1", b"", id="a byte that is no text"),
+        pytest.param(b"GET /v1/jobs/FIX HTTP/1.1", b"", id="capitals"),
+        pytest.param(b"POST /v1/jobs/%2E/cancel HTTP/1.1", b"", id="to be cancelled"),
+        pytest.param(b"DELETE /v1/jobs/%2E HTTP/1.1", b"", id="to be deleted"),
+        pytest.param(b"GET /v1/jobs/%2E/events HTTP/1.1", b"", id="to be watched"),
+        pytest.param(b"GET /claude/jobs/%2E HTTP/1.1", b"", id="to be polled"),
+        pytest.param(b"GET /claude/stream?job_id=. HTTP/1.1", b"", id="in a query"),
+        pytest.param(b"GET /claude/stream?job_id=%FF HTTP/1.1", b"", id="a byte that is no text in a query"),
+        pytest.param(b"GET /claude/stream HTTP/1.1\r\nLast-Event-ID: ./1-1", b"", id="in the id of an event"),
+        pytest.param(b"GET /claude/stream HTTP/1.1\r\nLast-Event-ID: \xff/1-1", b"", id="a byte in the id of an event"),
+        pytest.param(b"POST /v1/tickets HTTP/1.1" + JSON, b'{"job_id": "."}', id="in the body for a ticket"),
+        pytest.param(b"POST /v1/tickets HTTP/1.1" + JSON, b'{"job_id": "%b"}' % LONG, id="100 KB for a ticket"),
+    ],
+)
+async def test_what_no_job_can_be_called_is_missing_and_not_asked_for(
+    door: Door, place: Served, request_line: bytes, body: bytes
+) -> None:
+    def seen() -> int:
+        return len([found for found in place.cluster.requests() if found.verb != "watch"])
+
+    before = seen()
+    status, problem = await asked(door, place.key(), request_line, body)
+    assert (status, "there is no job" in problem["detail"]) == (404, True)
+    assert len(problem["detail"]) < 200
+    assert seen() == before

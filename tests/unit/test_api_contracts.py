@@ -34,6 +34,27 @@ def test_the_longest_name_of_a_job_leaves_room_for_its_attempts() -> None:
     assert len(names.pod_name("j" * names.MAX_JOB_NAME, 99_999)) == 63
 
 
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        pytest.param("fix", True, id="a word"),
+        pytest.param("7", True, id="a digit"),
+        pytest.param("j" * names.MAX_JOB_NAME, True, id="the longest"),
+        pytest.param("j" * (names.MAX_JOB_NAME + 1), False, id="one longer"),
+        pytest.param("", False, id="nothing"),
+        pytest.param(".", False, id="the folder itself"),
+        pytest.param("..", False, id="the folder above"),
+        pytest.param("fix/status", False, id="a part of a job"),
+        pytest.param("fix\n", False, id="a newline at its end"),
+        pytest.param("Fix", False, id="a capital"),
+        pytest.param("-fix", False, id="a dash at its beginning"),
+        pytest.param("\udcff", False, id="a byte that is no text"),
+    ],
+)
+def test_what_a_job_may_be_called(text: str, is_one: bool) -> None:
+    assert names.is_job_name(text) == is_one
+
+
 def test_a_handover_reads_back_as_it_was_written() -> None:
     assert Handover.model_validate_json(HANDOVER.to_annotation()) == HANDOVER
 
