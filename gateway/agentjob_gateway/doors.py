@@ -1,5 +1,6 @@
 """What every door has at hand, and how it reads a request."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ Object = dict[str, Any]
 
 MAX_WAIT: Final = 60.0
 """Seconds that a poll may wait: proxies hang up after about as long."""
+BODY_SECONDS: Final = 30.0
+"""How long a client may take to send a body."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +44,35 @@ CHANGED: Final = web.RequestKey("changed", bool)
 """Set when a request has made its job: whatever it is answered after that, it was not refused."""
 
 
+async def bytes_of(request: web.Request, seconds: float = BODY_SECONDS) -> bytes:
+    """The whole body of a request.
+
+    Raises:
+        BadRequest: its end does not come within these seconds, or not as HTTP has it.
+        TooLarge: it is larger than the settings allow.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise TooLarge(f"the body is larger than {request.client_max_size} bytes") from error
+    except TimeoutError as error:
+        raise BadRequest(f"the body: its end did not come within {seconds:g} s") from error
+    except (ConnectionError, web.RequestPayloadError) as error:
+        raise BadRequest("the body: its end did not come, or not as HTTP has it") from error
+
+
 async def body_of(request: web.Request) -> Object:
     """A request's body, which is a JSON object.
 
     Raises:
-        BadRequest: it is not, or not in UTF-8.
+        BadRequest: it is not, not in UTF-8, or not there in time.
         TooLarge: it is larger than the settings allow.
     """
     if request.content_type != "application/json":
         raise BadRequest(f"Content-Type: expected application/json, found {request.content_type}")
     try:
-        found = orjson.loads(await request.read())
-    except web.HTTPRequestEntityTooLarge as error:
-        raise TooLarge(f"the body is larger than {request.client_max_size} bytes") from error
+        found = orjson.loads(await bytes_of(request))
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is no JSON: {error}") from error
     if not isinstance(found, dict):

@@ -28,14 +28,13 @@ from mcp.types import ListToolsResult, PaginatedRequestParams
 from agentjob_gateway import mcp_tools
 from agentjob_gateway.asgi import Exchange
 from agentjob_gateway.caller import Caller
-from agentjob_gateway.errors import BadRequest, Missing, NotAllowed, TooLarge, Unavailable
+from agentjob_gateway.doors import bytes_of
+from agentjob_gateway.errors import Missing, NotAllowed, Unavailable
 from agentjob_gateway.mcp_calls import CALL, Call, Calls, Context
 
 Object = dict[str, Any]
 
 SESSION: Final = "Mcp-Session-Id"
-BODY_SECONDS: Final = 30.0
-"""How long a client may take to send a message."""
 PATIENCE_SECONDS: Final = 5.0
 """How long the door's beginning waits for the SDK, and its end for jobs that are being cancelled."""
 _SESSION: Final = re.compile(r"[0-9a-f]{32}")
@@ -96,7 +95,7 @@ class Door:
         """
         self._check_origin(request)
         session = _session_of(request)
-        body = await _body_of(request)
+        body = await bytes_of(request)
         if (manager := self._manager) is None:
             raise Unavailable("the MCP door is not open", retry_after=1)
         message = _message(body)
@@ -147,22 +146,6 @@ def _session_of(request: web.Request) -> str | None:
     if session is not None and not _SESSION.fullmatch(session):
         raise Missing(f"{SESSION}: there is no such session; send initialize without one")
     return session
-
-
-async def _body_of(request: web.Request) -> bytes:
-    """The whole body.
-
-    Raises:
-        TooLarge: it is larger than the application takes.
-        BadRequest: its end does not come, or not as HTTP has it.
-    """
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise TooLarge(f"the body is larger than {request.client_max_size} bytes") from error
-    except (TimeoutError, ConnectionError, web.RequestPayloadError) as error:
-        raise BadRequest(f"the body: its end did not come within {BODY_SECONDS:g} s") from error
 
 
 def _message(body: bytes) -> Object:

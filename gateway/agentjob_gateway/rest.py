@@ -169,7 +169,7 @@ def _cursor(query: Mapping[str, str]) -> Place | None:
     try:
         created, name = json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
         return str(created), str(name)
-    except (binascii.Error, ValueError, TypeError) as error:
+    except (binascii.Error, ValueError, TypeError, RecursionError) as error:
         raise BadRequest("cursor: expected the `next` of an earlier answer") from error
 
 

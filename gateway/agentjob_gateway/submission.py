@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from agentjob_api import names
 from agentjob_gateway.caller import Caller
 from agentjob_gateway.errors import BadRequest, Clash, Unprocessable
 
 Object = dict[str, Any]
 MAX_IDEMPOTENCY_KEY = 255
+MARGIN = 16
+"""Levels that are kept free of the 254 that orjson writes, for what is put around a field of a spec."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +55,12 @@ def checked_key(key: str | None) -> str | None:
 
 
 def manifest(submission: Submission, caller: Caller, namespace: str, word: str) -> Object:
-    """The AgentJob to create. `word` is random: it names what has no name and no Idempotency-Key of its own."""
+    """The AgentJob to create. `word` is random: it names what has no name and no Idempotency-Key of its own.
+
+    Raises:
+        Unprocessable: a field of its spec cannot be sent to the cluster, nor in an answer.
+    """
+    _check_spec(submission.spec)
     key = submission.idempotency_key
     mark = word if key is None else mark_of(caller, namespace, key)
     return {
@@ -70,6 +79,18 @@ def manifest(submission: Submission, caller: Caller, namespace: str, word: str) 
         },
         "spec": submission.spec,
     }
+
+
+def _check_spec(spec: Object) -> None:
+    """Holds a spec to what can be written as JSON here: what was read was bound by another parser's limits, or none."""
+    for name, value in spec.items():
+        around = value
+        for _ in range(MARGIN):
+            around = [around]
+        try:
+            orjson.dumps({name: around})
+        except TypeError as error:
+            raise Unprocessable(f"spec.{name[:60]}: it cannot be passed on as JSON: {error}") from error
 
 
 def mark_of(caller: Caller, namespace: str, key: str) -> str:

@@ -108,7 +108,8 @@ class Tickets:
         return key
 
     def _mac(self, body: str) -> bytes:
-        return hmac.digest(self.check_key(), body.encode(), hashlib.sha256)
+        # A cookie's bytes that are no UTF-8 come as surrogates.
+        return hmac.digest(self.check_key(), body.encode(errors="surrogateescape"), hashlib.sha256)
 
 
 def _read(found: dict[str, Any]) -> Ticket:

@@ -1,6 +1,7 @@
 """The MCP door as it is on the wire: bare requests, repeated, cancelled, cut off and malformed."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -185,6 +186,9 @@ async def test_a_door_that_is_not_open_says_so(http: aiohttp.ClientSession) -> N
 
 
 PING = orjson.dumps(rpc("ping", 1))
+HUGE = json.dumps(
+    rpc("tools/call", 1, name="submit_claude_agent", arguments={"prompt": "x", "spec": {"suspend": 2**64}})
+).encode()
 
 
 @pytest.mark.parametrize(
@@ -210,6 +214,7 @@ PING = orjson.dumps(rpc("ping", 1))
         pytest.param(
             {}, orjson.dumps(rpc("tools/call", 1, name="rm")), (200, "-32602"), id="a tool that is not offered"
         ),
+        pytest.param({}, HUGE, (200, "spec.suspend: it cannot be passed on"), id="a number with too many digits"),
         pytest.param({}, orjson.dumps(rpc("initialize", 1)), (200, "-32602"), id="a handshake that says nothing"),
     ],
 )

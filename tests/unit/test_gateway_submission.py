@@ -106,6 +106,32 @@ def test_a_key_is_for_one_name(known: str | None, is_refused: bool) -> None:
         check_name(wanted, known)
 
 
+def nested(levels: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(levels - 1):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        pytest.param(nested(300), "Recursion limit reached", id="deeper than can be written"),
+        pytest.param(nested(1000), "Recursion limit reached", id="as deep as can be read"),
+        pytest.param(nested(250), "Recursion limit reached", id="so deep that an answer around it is too deep"),
+        pytest.param(2**64, "Integer exceeds 64-bit range", id="a number with too many digits"),
+        pytest.param("\udcff", "not valid UTF-8", id="bytes that are no text"),
+    ],
+)
+def test_what_cannot_be_passed_on_is_refused_by_its_field(value: object, words: str) -> None:
+    with pytest.raises(Unprocessable, match=rf"^spec\.agent: .*{words}"):
+        made(spec={"prompt": "Mend.", "agent": value})
+
+
+def test_what_is_nested_within_reason_is_for_the_cluster_to_judge() -> None:
+    assert made(spec={"agent": nested(200)})["spec"]["agent"] == nested(200)
+
+
 def test_a_job_made_with_kubectl_is_nobodys_repetition() -> None:
     with pytest.raises(Clash, match="there is a job 'fix' already"):
         check_same({"metadata": {"name": "fix"}}, made(name="fix"))

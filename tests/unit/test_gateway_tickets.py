@@ -46,6 +46,7 @@ def changed(text: str) -> str:
         pytest.param(".", id="a dot"),
         pytest.param("nonsense", id="nonsense"),
         pytest.param("café.é", id="letters that base64 has not"),
+        pytest.param("\udcff.\udcff", id="bytes that are no text"),
         pytest.param(changed(TICKETS.sign(ticket())), id="a changed body"),
         pytest.param(TICKETS.sign(ticket()).partition(".")[0] + ".", id="no signature"),
         pytest.param(Tickets(lambda: b"x" * 32).sign(ticket()), id="another installation's"),
