@@ -26,7 +26,9 @@ YES_SECONDS: Final = 10.0
 NO_SECONDS: Final = 5.0
 """How long a no is: as long one that was given has to wait."""
 MAX_TOKENS: Final = 1_000
-"""Tokens that are remembered, by their hashes."""
+"""Tokens that are remembered, by their hashes: as many that hold, and as many that do not."""
+MAX_ASKED: Final = 50
+"""Questions that wait for their answers at once: anybody can ask one by sending a word for a token."""
 
 _BEARER: Final = re.compile(r"[-A-Za-z0-9._~+/]+=*")
 """What a bearer token may look like (RFC 6750, 2.1); what does not is not worth a question."""
@@ -40,24 +42,34 @@ class _Known(NamedTuple, Generic[V]):
 
 
 class Recent(Generic[K, V]):
-    """Answers remembered for seconds, each asked for once however many wait for it. Errors are not remembered."""
+    """Answers remembered for seconds, each asked for once however many wait for it. Errors are not remembered.
+
+    As many of each answer are remembered: no number of noes makes a yes forgotten.
+    """
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._clock = clock
-        self._known: OrderedDict[K, _Known[V]] = OrderedDict()
+        self._yes: OrderedDict[K, _Known[V]] = OrderedDict()
+        self._no: OrderedDict[K, _Known[V]] = OrderedDict()
         self._asked: dict[K, asyncio.Task[V]] = {}
 
     async def answer(self, key: K, ask: Callable[[], Coroutine[Any, Any, V]]) -> V:
         """The answer that is remembered, or that `ask` gives; raises what `ask` raises.
 
         An answer that is true in the sense of `bool` is a yes. Who stops waiting does not stop the question.
+
+        Raises:
+            Unavailable: MAX_ASKED others are being asked for.
         """
-        known = self._known.get(key)
-        if known is not None and known.until > self._clock():
-            self._known.move_to_end(key)
-            return known.answer
+        for remembered in (self._yes, self._no):
+            known = remembered.get(key)
+            if known is not None and known.until > self._clock():
+                remembered.move_to_end(key)
+                return known.answer
         if (task := self._asked.get(key)) is None:
+            if len(self._asked) >= MAX_ASKED:
+                raise Unavailable("the cluster is asked as much as it may be at once", retry_after=RETRY_SECONDS)
             task = self._asked[key] = asyncio.create_task(ask())
             task.add_done_callback(partial(self._keep, key))
         return await asyncio.shield(task)
@@ -67,10 +79,12 @@ class Recent(Generic[K, V]):
         if task.cancelled() or task.exception() is not None:
             return  # those who wait are told
         answer = task.result()
-        self._known[key] = _Known(answer, self._clock() + (YES_SECONDS if answer else NO_SECONDS))
-        self._known.move_to_end(key)
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
+        same, other = (self._yes, self._no) if answer else (self._no, self._yes)
+        other.pop(key, None)
+        same[key] = _Known(answer, self._clock() + (YES_SECONDS if answer else NO_SECONDS))
+        same.move_to_end(key)
+        if len(same) > self._most:
+            same.popitem(last=False)
 
 
 class Reviews:
@@ -121,7 +135,7 @@ class Tokens:
 
         Raises:
             Unauthenticated: it is no token of the cluster's, or it has expired.
-            Unavailable: the cluster cannot be asked.
+            Unavailable: the cluster cannot be asked, or not so much at once.
         """
         if not _BEARER.fullmatch(token):
             raise not_valid()

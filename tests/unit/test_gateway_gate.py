@@ -13,7 +13,7 @@ from agentjob_gateway.caller import Caller, Limits, Role, Verb
 from agentjob_gateway.errors import Unauthenticated, Unavailable
 from agentjob_gateway.gate import MAX_FILE_BYTES, MAX_FILES, Authenticator, Gate, KeyDirectory
 from agentjob_gateway.keyring import RANDOM_BYTES, Minted, Terms, mint
-from agentjob_gateway.tokens import NO_SECONDS, YES_SECONDS, Recent, Reviews, user
+from agentjob_gateway.tokens import MAX_ASKED, NO_SECONDS, YES_SECONDS, Recent, Reviews, user
 from agentjob_kube.client import Client
 from agentjob_kube.wire import HttpTransport
 
@@ -393,3 +393,40 @@ async def test_what_was_asked_for_least_recently_is_forgotten_first(clock: Clock
     await recent.answer(1, asked[1])
 
     assert asked[1].times == 2
+
+
+async def test_no_number_of_noes_makes_a_yes_forgotten(clock: Clock) -> None:
+    recent, yes = Recent[int, Any](3, clock), Asked("jane")
+    await recent.answer(0, yes)
+    for number in range(1, 10):
+        await recent.answer(number, Asked(None))
+
+    assert await recent.answer(0, yes) == "jane"
+    assert yes.times == 1
+
+
+@pytest.mark.parametrize("answers", [("jane", None), (None, "jane")], ids=["a no after a yes", "a yes after a no"])
+async def test_the_last_answer_counts(clock: Clock, answers: tuple[Any, Any]) -> None:
+    recent = Recent[str, Any](3, clock)
+    for answer in answers:
+        clock.now += YES_SECONDS
+        await recent.answer("key", Asked(answer))
+
+    assert await recent.answer("key", Asked("nobody is asked")) == answers[1]
+
+
+async def test_only_so_many_questions_wait_at_once_and_those_known_need_none(clock: Clock) -> None:
+    recent, asked, known = Recent[int, str](MAX_ASKED * 2, clock), Asked("yes"), Asked("jane")
+    await recent.answer(-1, known)
+    asked.gate.clear()
+    waiting = [asyncio.create_task(recent.answer(number, asked)) for number in range(MAX_ASKED)]
+    await turns()
+    with pytest.raises(Unavailable) as refused:
+        await recent.answer(MAX_ASKED, asked)
+    again = asyncio.create_task(recent.answer(0, asked))
+    assert await recent.answer(-1, known) == "jane"
+    asked.gate.set()
+
+    assert (await asyncio.gather(*waiting, again), asked.times) == (["yes"] * (MAX_ASKED + 1), MAX_ASKED)
+    assert refused.value.retry_after is not None
+    assert await recent.answer(MAX_ASKED, asked) == "yes"
