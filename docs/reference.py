@@ -186,7 +186,8 @@ _ROUTES = (
 )
 _WHERE = (
     "At `/metrics`, beside those of the process; on the same port, `/healthz` answers while the process lives, and"
-    " `/readyz` with 503 until what is in the cluster has been listed, and when nothing was heard of it for minutes."
+    " `/readyz` with 503 until what is in the cluster has been listed, when nothing was heard of it for minutes,"
+    " and at a gateway that was told to stop; its words say which."
     " The operator's Service has them on its only port, the gateway's on the port `metrics`."
 )
 

@@ -141,12 +141,20 @@ def of(error: kube.ApiError) -> Problem:
             return Clash(str(error))
         case kube.Conflict():
             return Clash(f"{error}; read it again and repeat")
-        case kube.TooManyRequests():
-            return Unavailable("the cluster is busy", retry_after=error.retry_after or RETRY_SECONDS)
-        case kube.NoRight():  # the gateway's own, which is nothing that its client can mend
-            why = "the cluster does not let the gateway do this now"
-            return Unavailable(why, retry_after=error.retry_after or RETRY_SECONDS)
-        case kube.Forbidden():
+        case kube.Forbidden() if not isinstance(error, kube.NoRight):
             return NotAllowed(str(error))
         case _:
-            return Unavailable("the cluster cannot be reached", retry_after=error.retry_after or RETRY_SECONDS)
+            return Unavailable(_why(error), retry_after=error.retry_after or RETRY_SECONDS)
+
+
+def _why(error: kube.ApiError) -> str:
+    """What keeps the gateway from asking the cluster, which is nothing that its client can mend."""
+    match error:
+        case kube.TooManyRequests():
+            return "the cluster is busy"
+        case kube.NoRight():
+            return "the cluster does not let the gateway do this now"
+        case kube.Unauthorized():
+            return "the cluster does not take the gateway's own credential now"
+        case _:
+            return "the cluster cannot be reached"

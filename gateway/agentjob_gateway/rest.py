@@ -91,7 +91,8 @@ def _job_submission(body: Object, key: str | None, request: str) -> Submission:
     """What a body of `/v1/jobs` asks for; the spec itself is for the API server to check."""
     if unknown := sorted(body.keys() - _JOB_FIELDS):
         raise Unprocessable(f"{unknown[0]}: unknown field; expected {', '.join(sorted(_JOB_FIELDS))}")
-    name, labels, spec = body.get("name"), body.get("labels") or {}, body.get("spec")
+    name, labels, spec = body.get("name"), body.get("labels"), body.get("spec")
+    labels = {} if labels is None else labels
     if name is not None and not (isinstance(name, str) and name):
         raise Unprocessable("name: expected a string that is not empty, or nothing")
     if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
@@ -115,13 +116,13 @@ async def list_jobs(request: web.Request) -> web.Response:
     query = request.query
     phase, limit, after = _phase(query), _limit(query), _cursor(query)
     namespace = await namespace_of(request, Verb.LIST)
-    wanted = dict(_label(text) for text in query.getall("label", []))
+    wanted = {_label(text) for text in query.getall("label", [])}  # one name may come twice, and then nothing has both
     found = [
         job
         for job in await request.app[DOORS].jobs.listed(namespace)
         if (phase is None or answers.phase(job) is phase)
         and (after is None or _place(job) < after)
-        and wanted.items() <= (job["metadata"].get("labels") or {}).items()
+        and wanted <= (job["metadata"].get("labels") or {}).items()
     ]
     page = found[:limit]
     more = {"next": _encoded(_place(page[-1]))} if len(found) > limit else {}

@@ -61,7 +61,7 @@ async def serve(
         hub = Hub(client, cache, history=archive)
         metrics.show(hub.counts, {"jobs": lambda: len(cache), "age": cache.age, "lag": hub.lag_seconds})
         async with (
-            health.served(metrics.registry, lambda: is_ready(cache, stopped), settings.metrics_port),
+            health.served(metrics.registry, lambda: is_ready(cache), settings.metrics_port, stopped.is_set),
             _doors_open(settings, client, cache, hub, metrics),
         ):
             log.info("Serving AgentJobs in %s", ", ".join(settings.namespaces))
@@ -72,9 +72,9 @@ async def serve(
     log.info("Stopped")
 
 
-def is_ready(cache: JobCache, stopped: asyncio.Event) -> bool:
-    """Whether clients are to be sent here: all jobs are known, what is known is not old, and nobody has said stop."""
-    return cache.synced.is_set() and cache.age() < STALE_SECONDS and not stopped.is_set()
+def is_ready(cache: JobCache) -> bool:
+    """Whether clients can be answered here: all jobs are known, and what is known is not old."""
+    return cache.synced.is_set() and cache.age() < STALE_SECONDS
 
 
 async def _drained(stopped: asyncio.Event, seconds: float, cache: JobCache, hub: Hub) -> None:

@@ -6,12 +6,13 @@ go through aiohttp sessions made here.
 """
 
 import asyncio
+import logging
 import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,9 @@ LETTING_GO_SECONDS: Final = 0.25
 of some turns of the loop later; a loop that has ended before says that they are in use."""
 RENEWAL_SECONDS: Final = 1.0
 """From one reading of a credential that was refused to the next: a kubeconfig may have a program run for it."""
+COMPLAINT_SECONDS: Final = 60.0
+"""From one line of the log about a credential that is refused to the next, at least."""
+log = logging.getLogger(__name__)
 
 
 class ConnectError(Exception):
@@ -38,6 +42,25 @@ class ConnectError(Exception):
 
 async def _nothing() -> None:
     """There is nothing to be read."""
+
+
+class Complaint:
+    """Tells whoever runs the program that its credential is refused: nobody else can mend it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due = float("-inf")
+
+    def refused(self, server: str) -> None:
+        """Logs it, unless that was done a moment ago."""
+        if self._clock() < self._due:
+            return
+        self._due = self._clock() + COMPLAINT_SECONDS
+        log.error(
+            "The API server at %s refuses this program's credential (401), read anew or not:"
+            " look at its service account's token, or at its kubeconfig",
+            server,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +75,7 @@ class Connection:
     observe: Observer
     renew: Callable[[], Awaitable[None]] = _nothing
     """Reads the credential anew: called when it was refused. With another one, the request is sent once more."""
+    complaint: Complaint = field(default_factory=Complaint)
 
     @asynccontextmanager
     async def session(self, *first: aiohttp.ClientMiddlewareType) -> AsyncIterator[aiohttp.ClientSession]:
@@ -74,6 +98,8 @@ class Connection:
             code = str(response.status)
         finally:
             self.observe(verb_of(request), code)
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            self.complaint.refused(self.server)
         return response
 
     async def _authorized(

@@ -153,6 +153,9 @@ async def test_a_job_is_made_with_a_name_labels_and_a_whole_spec(door: Door, pla
             {"labels": {"a": 1}, "spec": {}}, "labels: expected an object of strings", id="a number in labels"
         ),
         pytest.param({"labels": ["a"], "spec": {}}, "labels: expected an object of strings", id="a list of labels"),
+        pytest.param({"labels": [], "spec": {}}, "labels: expected an object of strings", id="an empty list of labels"),
+        pytest.param({"labels": False, "spec": {}}, "labels: expected an object of strings", id="no for labels"),
+        pytest.param({"labels": 0, "spec": {}}, "labels: expected an object of strings", id="zero for labels"),
         pytest.param({}, "spec: expected an object", id="no spec"),
     ],
 )
@@ -186,6 +189,7 @@ async def test_jobs_are_listed_in_pages(door: Door, place: Served) -> None:
         pytest.param("label=team=shop", {"a", "b"}, id="those with a label"),
         pytest.param("label=team=shop&phase=Pending", {"a"}, id="those with both"),
         pytest.param("label=team=shop&label=x=y", set(), id="labels add up"),
+        pytest.param("label=team=bank&label=team=shop", set(), id="also where no job can have both"),
     ],
 )
 async def test_a_list_may_be_narrowed(door: Door, place: Served, query: str, names: set[str]) -> None:
@@ -331,6 +335,9 @@ async def test_no_more_is_taken_than_may_wait(place: Served) -> None:
             "does not let the gateway",
             id="it has just started and knows nobody",
         ),
+        pytest.param(
+            Refusal(401, "Unauthorized", "Unauthorized", 9), 503, "gateway's own credential", id="it knows us no more"
+        ),
         pytest.param(Refusal(422, "Invalid", "spec.prompt: too long"), 422, "spec.prompt: too long", id="a rule"),
         pytest.param(Refusal(429, "TooManyRequests", "slow down", 9), 503, "the cluster is busy", id="it is busy"),
     ],
@@ -342,6 +349,13 @@ async def test_what_the_cluster_refuses_is_told(
     answer = await submit(door, place)
     assert (answer.status, words in answer.body["detail"]) == (status, True)
     assert answer.headers.get("Retry-After") == ("9" if status == 503 else None)
+
+
+async def test_a_gateway_that_is_stopping_says_so_to_who_asks_whether_it_is_ready(place: Served) -> None:
+    door = await place.door(drainSeconds=0.2).start()
+    door.stopped.set()
+    async with place.session.get(f"{door.metrics}/readyz") as response:
+        assert (response.status, "told to stop" in await response.text()) == (503, True)
 
 
 async def test_a_cluster_that_fails_again_and_again_is_not_there_for_now(door: Door, place: Served) -> None:

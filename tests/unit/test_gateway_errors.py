@@ -31,7 +31,7 @@ def status(code: int, reason: str = "", seconds: str | None = None) -> ApiError:
         pytest.param(status(409, "AlreadyExists"), errors.Clash, "its own words", None, id="a name that is taken"),
         pytest.param(status(429, "", "7"), errors.Unavailable, "the cluster is busy", 7, id="a busy cluster"),
         pytest.param(status(500), errors.Unavailable, "cannot be reached", 2, id="a broken cluster"),
-        pytest.param(status(401), errors.Unavailable, "cannot be reached", 2, id="the gateway's own credential"),
+        pytest.param(status(401), errors.Unavailable, "gateway's own credential", 2, id="its own credential"),
         pytest.param(Unreachable("host 10.0.0.1"), errors.Unavailable, "cannot be reached", 2, id="no answer"),
     ],
 )

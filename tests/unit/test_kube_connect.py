@@ -13,8 +13,8 @@ from aiohttp import web
 from agentjob_api.names import Key
 from agentjob_kube import connect as connecting
 from agentjob_kube.client import Client
-from agentjob_kube.connect import ConnectError, Connection
-from agentjob_kube.errors import Forbidden, Unreachable
+from agentjob_kube.connect import COMPLAINT_SECONDS, Complaint, ConnectError, Connection
+from agentjob_kube.errors import Forbidden, Unauthorized, Unreachable
 from agentjob_kube.resources import PODS
 from agentjob_kube.transport import Request
 from agentjob_kube.wire import HttpTransport, Patience
@@ -252,6 +252,28 @@ async def test_a_credential_is_not_read_twice_in_a_moment(tmp_path: Path) -> Non
     await connection.renew()
 
     assert await connection.authorization() == "Bearer first"
+
+
+async def test_a_credential_that_is_refused_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=401)
+
+    now = 1000.0
+    complaint = Complaint(lambda: now)
+
+    async def asked(server: str) -> int:
+        """How many lines there are after two more requests."""
+        connection = Connection(server=server, authorization=nobody, observe=lambda *_: None, complaint=complaint)
+        async with connection.session() as session:
+            for _ in range(2):
+                with pytest.raises(Unauthorized):
+                    await HttpTransport(session, server, SHORT).send(Request(path="/version"))
+        return sum("refuses this program's credential" in record.getMessage() for record in caplog.records)
+
+    async with serving(refuse) as server:
+        assert await asked(server) == 1
+        now += COMPLAINT_SECONDS
+        assert await asked(server) == 2
 
 
 async def test_without_a_kubeconfig_the_error_names_the_way_out(tmp_path: Path) -> None:
