@@ -59,6 +59,11 @@ class Admission:
         self._hear(key, now)
         return self.queue.view(key)
 
+    def give_up(self, key: Key) -> None:
+        """Tells of a job about which nothing is going to be decided: it has a slot only while an agent of it works."""
+        self._starting.discard(key)
+        self.changed(key)
+
     def lane(self, key: Key) -> Lane:
         """What a look at a job is going to be, for all that is known here."""
         if not self.queue.is_admitted(key):
@@ -109,10 +114,10 @@ class Admission:
             self.queue.rests(key)
 
     def _may_start(self, job: AgentJob, now: datetime) -> bool:
-        """Whether it makes sense to try. Nobody would start one that is not looked at."""
-        if not self.work.accepts(job.key):
+        """Whether it makes sense to try. Nobody would start one that is not looked at, or that cannot be read."""
+        if job.key in self._failed or job.key in self.store.unread or not self.work.accepts(job.key):
             return False
-        return job.key not in self._failed and not rules.is_refused(self.store.refusal(job.key), now)
+        return not rules.is_refused(self.store.refusal(job.key), now)
 
     def _admit(self, besides: Key | None = None) -> None:
         """Has those looked at that get a slot: the queue of work knows that they are to start.

@@ -89,6 +89,7 @@ class Reconciler:
             ApiError: nothing could be done about it, for now.
         """
         if key in self.store.unread:
+            self.admission.give_up(key)
             raise UnreadableError("this version of the operator cannot read the job")
         now = self.clock()
         world = self.sightings.noted(observe(self.store, key, self.keeping, self.admission.look(key, now), now))

@@ -50,13 +50,16 @@ class Store:
         """Takes a job as the API server sends it; whether this is news, if only that it cannot be read."""
         if (job := parse(key, body)) is not None:
             return self.put_job(job)
-        self.unread[key] = Metadata.model_validate(body["metadata"])
+        meta = Metadata.model_validate(body["metadata"])
+        if meta.uid in self._gone or self._version(key) > int(meta.resource_version):
+            return False
+        self.unread[key] = meta
+        self.changed(key)
         return True
 
     def put_job(self, job: AgentJob) -> bool:
         """Whether this is news."""
-        known = self.jobs.get(job.key)
-        if job.metadata.uid in self._gone or (known is not None and version(known) >= version(job)):
+        if job.metadata.uid in self._gone or self._version(job.key) >= version(job):
             return False
         self.jobs[job.key] = job
         self.unread.pop(job.key, None)
@@ -156,6 +159,11 @@ class Store:
     def keys(self) -> set[Key]:
         """Every job that is there, or has a Pod."""
         return {*self.jobs, *self._pods}
+
+    def _version(self, key: Key) -> int:
+        """The newest resourceVersion of a job that is known, read or not; -1 where none is."""
+        known, unread = self.jobs.get(key), self.unread.get(key)
+        return max(version(known) if known else -1, int(unread.resource_version) if unread else -1)
 
     def _bury(self, uid: str) -> None:
         self._gone[uid] = None

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from agentjob_api.names import Key
 from agentjob_kube.resources import AGENT_JOBS, PODS
 from fake_cluster import Fault
@@ -46,6 +48,30 @@ async def test_of_a_burst_never_more_run_than_may_and_all_run_in_the_end() -> No
         assert lasting.most == 3
         assert sorted(op.cluster.made("pods")) == sorted(f"job-{number}-1" for number in range(30))
         assert max(op.writes(f"job-{number}").count("update agentjobs/status") for number in range(30)) <= 5
+
+
+async def test_a_job_that_a_newer_operator_has_written_while_it_waits_holds_up_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def is_known() -> bool:
+        return "cannot read the job" in caplog.text
+
+    async with operated(limits={"running": 1}) as op:
+        await op.submit("a")
+        await op.pod("a-1")
+        await op.submit("b", priority=1)
+        await op.submit("c")
+        await queued(op, "b", "c")
+        body = await op.client.get(AGENT_JOBS, Key(NAMESPACE, "b"))
+        novel = {**body["status"]["conditions"][0], "type": "Novel"}
+        status = {**body["status"], "conditions": [*body["status"]["conditions"], novel]}
+        await op.client.replace_status(AGENT_JOBS, {**body, "status": status})
+        await until(is_known)
+
+        await end(op, "a")
+
+        await op.pod("c-1")
+        assert "b-1" not in op.cluster.made("pods")
 
 
 async def test_a_job_that_waits_says_so_and_starts_when_one_has_ended() -> None:

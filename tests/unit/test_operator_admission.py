@@ -47,6 +47,13 @@ class Cluster:
         self.store.put_job(found)
         return found
 
+    def unread(self, name: str) -> None:
+        """A job gets something that this version of the operator does not know."""
+        self.version += 1
+        meta = self.store.jobs[Key("ns", name)].metadata.model_dump(mode="json")
+        body = {"metadata": {**meta, "resourceVersion": str(self.version)}, "spec": {"prompt": 7}}
+        self.store.take_job(Key("ns", name), body)
+
     def pod(self, name: str, **fields: Any) -> PodView:
         self.version += 1
         owner, uid = (f"{kind}-{name}-{self.gone[each]}" for kind, each in (("uid", name), ("pod", f"{name}-1")))
@@ -91,6 +98,46 @@ def full(slots: int = 1) -> Cluster:
     for name in "abc":
         found.job(name)
     return found
+
+
+async def test_a_job_that_cannot_be_read_any_more_leaves_its_slot_to_others() -> None:
+    found = full()
+    await found.asked()
+
+    found.unread("a")
+
+    assert (found.admission.queue.is_admitted(Key("ns", "b")), await found.asked()) == (True, ["b"])
+
+
+def test_a_job_that_cannot_be_read_any_more_does_not_wait() -> None:
+    found = full()
+    found.unread("b")
+
+    found.drop_job("a")
+
+    assert found.admission.queue.is_admitted(Key("ns", "c"))
+
+
+def test_a_job_that_cannot_be_read_keeps_its_slot_while_its_agent_works() -> None:
+    found = full()
+    found.act("a")
+
+    found.unread("a")
+    found.admission.give_up(Key("ns", "a"))
+
+    assert found.admitted("b") == []
+
+
+def test_a_start_without_an_answer_of_a_job_that_cannot_be_read_since_is_not_waited_for() -> None:
+    found = full()
+    with pytest.raises(Unreachable):
+        found.act("a", Unreachable("no answer"))
+    found.unread("a")
+    assert found.admitted("b") == []
+
+    found.admission.give_up(Key("ns", "a"))
+
+    assert found.admitted("b") == ["b"]
 
 
 def test_before_it_is_open_nobody_is_admitted_and_then_those_whose_turn_it_is() -> None:

@@ -183,11 +183,38 @@ def test_a_job_that_cannot_be_read_is_known_as_such_until(ends: Callable[[Store]
     assert store.take_job(KEY, strange(5))
     assert store.knows(KEY, "5")
     assert set(store.unread) == {KEY}
-    assert store.put_job(version(4)) == (not before)
-    store.take_job(KEY, strange(5))
+    assert not store.put_job(version(4))
+    assert set(store.unread) == {KEY}
 
     ends(store)
     assert store.unread == {}
+
+
+def test_a_job_that_can_be_read_is_not_held_up_by_what_comes_late_of_it() -> None:
+    store = Store()
+    store.put_job(version(6))
+
+    assert not store.take_job(KEY, strange(5))
+    assert store.unread == {}
+
+
+def test_a_deleted_job_does_not_come_back_with_what_cannot_be_read() -> None:
+    store = Store()
+    store.put_job(version(5))
+    store.drop_job(KEY, UID)
+
+    assert not store.take_job(KEY, strange(6))
+    assert store.unread == {}
+
+
+def test_a_job_that_cannot_be_read_any_more_has_changed() -> None:
+    store, changed = Store(), list[Key]()
+    store.put_job(version(5))
+    store.changed = changed.append
+
+    store.take_job(KEY, strange(6))
+
+    assert changed == [KEY]
 
 
 def test_a_job_that_cannot_be_read_stays_when_something_else_goes() -> None:
