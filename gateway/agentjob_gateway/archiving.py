@@ -32,6 +32,7 @@ class Place(NamedTuple):
     cache: JobCache
     hub: Hub
     metrics: Metrics
+    peers: Peers
 
 
 def opened(settings: Settings) -> Archive | None:
@@ -43,10 +44,14 @@ def opened(settings: Settings) -> Archive | None:
     return archives.opened(settings.archive.url) if settings.archive is not None else None
 
 
+def peers_of(settings: Settings) -> Peers:
+    """The replicas, which nobody has told of yet."""
+    return Peers(settings.pod_name if settings.peers is not None else None)
+
+
 def parts(place: Place, archive: Archive | None) -> list[Part]:
     """What is to be run; each part works for ever."""
-    settings, cache = place.settings, place.cache
-    peers = Peers(settings.pod_name if settings.peers is not None else None)
+    settings, cache, peers = place.settings, place.cache, place.peers
     pace = Pace(part_seconds=settings.archive.part_seconds) if settings.archive is not None else PACE
     counts = ArchiveCounts()
     keeper = Keeper(

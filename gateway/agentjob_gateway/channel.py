@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -54,6 +54,8 @@ class Tuning(NamedTuple):
     elsewhere: float = 12.0
     """How long lines that are lost here are waited for: another replica may have them, and writes what it has within
     that time of usual ones (see second.py)."""
+    is_alone: Callable[[], bool] = lambda: False
+    """Whether there is no other replica."""
     pace: Pace = PACE
 
 
@@ -102,7 +104,7 @@ class Channel:
         self._standing, self.state = standing.state(known.job)
         self._follower: Final = partial(Follower, client, known, counts, tuning.pace)
         self._pasts = Pasts(self._past)
-        self._elsewhere = Elsewhere(known, tuning.pace, tuning.elsewhere)
+        self._elsewhere = Elsewhere(known, tuning.pace, tuning.elsewhere, tuning.is_alone)
         self._tasks = [asyncio.create_task(self._follow(start)), asyncio.create_task(self._watch())]
         self._tasks[0].add_done_callback(self._followed)
 

@@ -5,7 +5,7 @@ the other one has come.
 """
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -28,20 +28,24 @@ log = logging.getLogger(__name__)
 class Elsewhere:
     """Of one job."""
 
-    def __init__(self, known: Known, pace: Pace, seconds: float) -> None:
-        """`seconds`: how long lines are waited for, counted from when they were found to be missing."""
+    def __init__(self, known: Known, pace: Pace, seconds: float, is_alone: Callable[[], bool]) -> None:
+        """`seconds`: how long lines are waited for, counted from when they were found to be missing.
+
+        `is_alone`: whether there is no other replica that could have them.
+        """
         self._known = known
         self._pace = pace
         self._seconds = seconds
+        self._is_alone = is_alone
         self._until: dict[Position, float] = {}
         """Until when the lines of a gap may come, by the gap's position. After that they are looked for once."""
         self._pasts = Pasts(self._read)
 
     def miss(self, position: Position) -> None:
-        """From now on the lines of a gap are looked for, and waited for, unless their attempt is over."""
+        """From now on the lines of a gap are looked for, and waited for if somebody may write them."""
         if position.seq == OPEN or not self._known.is_kept or self._known.has_ended(position.attempt):
             return
-        self._until[position] = self._pace.clock() + self._seconds
+        self._until[position] = self._pace.clock() + (0.0 if self._is_alone() else self._seconds)
         if len(self._until) > MOST:
             del self._until[next(iter(self._until))]
 

@@ -14,6 +14,7 @@ from agentjob_gateway.app import Entrance, application
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.caller import Limits
 from agentjob_gateway.census import Census
+from agentjob_gateway.channel import TUNING
 from agentjob_gateway.doors import CALLER, REQUEST, Doors
 from agentjob_gateway.gate import Authenticator, Gate, KeyDirectory
 from agentjob_gateway.hub import Hub
@@ -58,7 +59,8 @@ async def serve(
     async with connection.session() as session:
         client = Client(HttpTransport(session, connection.server))
         cache = JobCache(tuple(settings.namespaces))
-        hub = Hub(client, cache, history=archive)
+        peers = archiving.peers_of(settings)
+        hub = Hub(client, cache, TUNING._replace(is_alone=peers.is_alone), archive)
         metrics.show(hub.counts, {"jobs": lambda: len(cache), "age": cache.age, "lag": hub.lag_seconds})
         async with (
             health.served(metrics.registry, lambda: is_ready(cache), settings.metrics_port, stopped.is_set),
@@ -67,7 +69,7 @@ async def serve(
             log.info("Serving AgentJobs in %s", ", ".join(settings.namespaces))
             watches = [cache.run(client, namespace) for namespace in settings.namespaces]
             drained = _drained(stopped, settings.drain_seconds, cache, hub)
-            archived = archiving.parts(archiving.Place(settings, client, cache, hub, metrics), archive)
+            archived = archiving.parts(archiving.Place(settings, client, cache, hub, metrics, peers), archive)
             await parts.run([*watches, *archived, hub.run(), drained], asyncio.Event())
     log.info("Stopped")
 

@@ -57,13 +57,14 @@ class Shelf:
 class Place:
     """A job of which lines are lost, on a clock that each wait takes on."""
 
-    def __init__(self, shelf: Shelf | None, status: Object = RUNNING) -> None:
+    def __init__(self, shelf: Shelf | None, status: Object = RUNNING, *, is_alone: bool = False) -> None:
         self.waits: list[float] = []
         cache = JobCache(("agents",))
         cache.synced.set()
         cache.put(agent_job(status=status))
         pace = Pace(wait=self._wait, clock=lambda: sum(self.waits))
-        self.elsewhere = Elsewhere(Known(cache, Key("agents", "fix"), "uid-fix", shelf), pace, PATIENCE)
+        known = Known(cache, Key("agents", "fix"), "uid-fix", shelf)
+        self.elsewhere = Elsewhere(known, pace, PATIENCE, lambda: is_alone)
 
     async def _wait(self, _: Known, seconds: float) -> None:
         self.waits.append(seconds)
@@ -117,6 +118,20 @@ async def test_however_many_wait_for_lines_it_is_looked_for_them_once() -> None:
     place.elsewhere.miss(Position(1, 5))
     assert await asyncio.gather(*(place.told(GAP) for _ in range(50))) == [["3", "4", "5"]] * 50
     assert len(shelf.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("kept", "found"),
+    [
+        pytest.param([], ["lost 3 to 5"], id="which has nothing"),
+        pytest.param([4, 5], ["lost 3 to 3", "4", "5"], id="which has some of it"),
+    ],
+)
+async def test_without_another_replica_it_is_looked_once_into_the_archive(kept: list[int], found: list[str]) -> None:
+    place = Place(Shelf(kept), is_alone=True)
+    place.elsewhere.miss(Position(1, 5))
+    assert await place.told(line(2), GAP, line(6)) == ["2", *found, "6"]
+    assert place.waits == []
 
 
 async def test_a_gap_that_is_old_is_looked_for_and_not_waited_for() -> None:
