@@ -144,7 +144,7 @@ class Actor:
         }
         written = AgentJob.model_validate(await self.client.replace_status(AGENT_JOBS, body))
         self.store.put_job(written)
-        self.metrics.written(job, job.status, status)
+        self.metrics.written(job, job.status, written.status)  # what is not kept will be written again
         if status.phase is not job.status.phase:
             _tell(job, status)
         if written.status != status:

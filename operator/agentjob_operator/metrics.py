@@ -202,7 +202,7 @@ class Metrics:
         self._requests.labels(verb, code).inc()
 
     def written(self, job: AgentJob, before: AgentJobStatus, after: AgentJobStatus) -> None:
-        """Counts what a status says that was not said before. To be called once the write has held."""
+        """Counts what a status says that was not said before. To be called with what was kept of it."""
         namespace = job.metadata.namespace
         if before.start_time is None and after.start_time is not None:
             waited = after.start_time - job.metadata.creation_timestamp

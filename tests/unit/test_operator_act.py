@@ -9,6 +9,7 @@ import pytest
 from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
 from agentjob_api.phases import Phase
+from agentjob_api.reasons import Reason
 from agentjob_kube.client import Client
 from agentjob_kube.errors import (
     ApiError,
@@ -40,7 +41,7 @@ from agentjob_operator.world import (
     RecordEvent,
     StopPod,
 )
-from worlds import KEY, UID, at, job, lost, pod, running, world
+from worlds import KEY, UID, at, between, job, lost, pod, running, world
 
 NOT_FOUND = NotFound("gone", status=404)
 CONFLICT = Conflict("another one", status=409)
@@ -349,6 +350,28 @@ async def test_a_status_that_is_not_kept_as_it_was_written_is_not_written_for_ev
 
     with pytest.raises(StatusNotKeptError, match=r"ns/fix: .* bring the CustomResourceDefinition up"):
         await write(Answers(PUT=pruned))
+
+
+ENDED = between(Reason.AGENT_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("kept", "times"),
+    [
+        pytest.param({}, None, id="not at all, where none is kept"),
+        pytest.param({**ENDED, "conditions": []}, 1.0, id="once, where something else is not kept"),
+    ],
+)
+async def test_an_end_that_is_written_again_and_again_is_counted(kept: dict[str, Any], times: float | None) -> None:
+    store = known()
+    writer = actor(Answers(PUT=as_sent(job(kept), resourceVersion="150")), store)
+
+    for _ in range(2):
+        with pytest.raises(StatusNotKeptError):
+            await writer.act(world(store.jobs[KEY]), Decision(status=job(ENDED).status))
+
+    of = {"namespace": "ns", "reason": "AgentError"}
+    assert writer.metrics.registry.get_sample_value("agentjob_attempts_total", of) == times
 
 
 @pytest.mark.parametrize("error", [Forbidden("no", status=403), AWAY])
