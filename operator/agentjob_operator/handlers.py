@@ -1,14 +1,17 @@
 """kopf, as far as we use it: it watches AgentJobs and says which has changed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
 import kopf
 
 from agentjob_api import names
+from agentjob_kube.backoff import WATCH
 from agentjob_kube.connect import Connection, verb_of
 from agentjob_operator.store import Store
 from agentjob_operator.watch import Watcher
@@ -54,28 +57,55 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def registry(connection: Connection, sessions: AsyncExitStack, watcher: Watcher) -> kopf.OperatorRegistry:
-    """The two handlers: how to log in, and what to do when a job has changed. kopf's sessions end with `sessions`."""
-    handlers = kopf.OperatorRegistry()
+@dataclass(kw_only=True)
+class Login:
+    """kopf's sessions: one at a time, and no faster one after the other than a refused credential is worth."""
 
-    async def listed_by_us(
-        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    connection: Connection
+    sessions: AsyncExitStack
+    """The last one ends with it."""
+    listed: Callable[[], None]
+    """Called once kopf has listed the jobs."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    clock: Callable[[], float] = time.monotonic
+    _last: AsyncExitStack | None = None
+    _since: float = float("-inf")
+    _failures: int = 0
+
+    async def log_in(self) -> kopf.AiohttpSession:
+        """Another session: kopf asks for it at the start, and again at once whenever a credential was refused."""
+        if self._last is None:
+            self._last = await self.sessions.enter_async_context(AsyncExitStack())
+        else:
+            await self._last.aclose()
+            self._failures = 1 if self.clock() > self._since + WATCH.most else self._failures + 1
+            await self.sleep(WATCH.delay(self._failures))
+        self._since = self.clock()
+        session = await self._last.enter_async_context(self.connection.session(self._listed_by_us))
+        return kopf.AiohttpSession(aiohttp_session=session, server=self.connection.server)
+
+    async def _listed_by_us(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         # kopf holds a whole LIST in memory, several times over, and does not say what has gone since its last one. So
         # its own tells it only from where on to watch, and one of ours brings the jobs, a page at a time.
         if verb_of(request) != "list":
             return await handler(request)
         request.url = request.url.update_query(fieldSelector=NO_JOB)
-        try:
-            return await handler(request)
-        finally:
-            watcher.list_now()
+        response = await handler(request)
+        if response.ok:  # where it was refused, ours waits for its own time
+            self.listed()
+        return response
+
+
+def registry(connection: Connection, sessions: AsyncExitStack, watcher: Watcher) -> kopf.OperatorRegistry:
+    """The two handlers: how to log in, and what to do when a job has changed. kopf's sessions end with `sessions`."""
+    handlers = kopf.OperatorRegistry()
+    login = Login(connection=connection, sessions=sessions, listed=watcher.list_now)
 
     @kopf.on.login(registry=handlers)
     async def log_in(**_: object) -> kopf.AiohttpSession:
-        # kopf asks again when a credential was refused, and wants another session then.
-        session = await sessions.enter_async_context(connection.session(listed_by_us))
-        return kopf.AiohttpSession(aiohttp_session=session, server=connection.server)
+        return await login.log_in()
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=handlers)
     async def job_changed(event: kopf.RawEvent, **_: object) -> None:
