@@ -191,12 +191,23 @@ class Candidate:
         if not self.holds() or self._seen is None:
             return
         lease, self._renewed = self._seen, float("-inf")
-        patch = {"metadata": {"resourceVersion": lease.version}, "spec": given_back(lease, self.now())}
         try:
             async with asyncio.timeout(LAST_WORD_SECONDS):
-                await self.client.patch(LEASES, self.key, patch)
+                await self._hand_over(lease)
         except (ApiError, TimeoutError) as error:
             log.warning("Giving Lease %s back: %s", self.key, str(error) or "no answer in time")
+
+    async def _hand_over(self, lease: Lease) -> None:
+        try:
+            await self._empty(lease)
+        except Conflict:  # a renewal of ours that was broken off at the end may have held
+            found = view(await self.client.get(LEASES, self.key))
+            if found.holder == self.identity:
+                await self._empty(found)
+
+    async def _empty(self, lease: Lease) -> None:
+        patch = {"metadata": {"resourceVersion": lease.version}, "spec": given_back(lease, self.now())}
+        await self.client.patch(LEASES, self.key, patch)
 
 
 class Fenced:

@@ -199,6 +199,25 @@ async def test_it_is_given_back_at_the_end_if_it_is_ours() -> None:
     assert not play.candidate.holds()
 
 
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [
+        pytest.param([CHANGED, body("own", "9"), body("", "10")], ["PATCH", "GET", "PATCH"], id="and is still ours"),
+        pytest.param([CHANGED, body("other", "9")], ["PATCH", "GET"], id="and is another one's"),
+        pytest.param([CHANGED, GONE], ["PATCH", "GET"], id="and is gone"),
+        pytest.param([CHANGED, body("own", "9"), CHANGED], ["PATCH", "GET", "PATCH"], id="and changes again"),
+    ],
+)
+async def test_it_is_given_back_though_a_renewal_was_broken_off(
+    answers: list[bytes | ApiError], asked: list[str]
+) -> None:
+    """It has changed since it was seen."""
+    play = Play(body(""), body("own"), *answers)
+    await play.tries()
+    await play.candidate.give_back()
+    assert play.script.asked == ["GET", "PATCH", *asked]
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_who_was_stopped_in_mid_work_writes_nothing_afterwards(method: str) -> None:
     play, script = Play(body(""), body("own")), Script(b"{}", b"{}", b"{}")
