@@ -23,6 +23,11 @@ LAST_WORD_SECONDS: Final = 2.0
 log = logging.getLogger(__name__)
 
 
+def elapsed() -> float:
+    """Seconds of a clock that goes on while the machine is suspended, where it has one: `time.monotonic` does not."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class LeaseLostError(Exception):
     """Another one may act by now. The process is to end; it starts again as one that waits."""
 
@@ -87,7 +92,7 @@ class Candidate:
     """Ours alone: the name of our Pod."""
     terms: Terms
     now: Callable[[], datetime]
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = elapsed
     acquired: asyncio.Event = field(default_factory=asyncio.Event)
     since: float = float("-inf")
     _seen: Lease | None = None
@@ -125,7 +130,7 @@ class Candidate:
         except (ApiError, TimeoutError) as error:
             log.warning("Looking at Lease %s: %s", self.key, str(error) or "no answer in time")
             return False
-        self.since = self.clock()
+        self.since = time.monotonic()
         self.acquired.set()
         log.info("Holding Lease %s: this operator acts", self.key)
         return True
@@ -213,7 +218,8 @@ class Candidate:
 class Fenced:
     """A transport that sends what changes something only while we are the one that acts.
 
-    The look is taken as it is sent: one who was stopped in mid-work, for however long, does not write afterwards.
+    The look is taken as it is sent: one who was stopped in mid-work, or whose machine was suspended, does not write
+    afterwards.
     """
 
     def __init__(self, transport: Transport, holds: Callable[[], bool]) -> None:

@@ -1,5 +1,6 @@
 """Who may act: what a Lease says, and what a candidate does about it on a clock of its own."""
 
+import time
 from collections import deque
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from agentjob_api.names import Key
 from agentjob_kube.client import Client
 from agentjob_kube.errors import AlreadyExists, ApiError, Conflict, NotFound, ServerError, Unreachable
 from agentjob_kube.transport import Request
-from agentjob_operator.leader import Candidate, Fenced, LeaseLostError
+from agentjob_operator.leader import Candidate, Fenced, LeaseLostError, elapsed
 from agentjob_operator.lease import Lease, Terms, given_back, is_free, spec, view
 
 Object = dict[str, Any]
@@ -197,6 +198,19 @@ async def test_it_is_given_back_at_the_end_if_it_is_ours() -> None:
     await play.candidate.give_back()
     assert play.script.asked == ["GET", "PATCH", "PATCH"]
     assert not play.candidate.holds()
+
+
+async def test_since_when_it_is_ours_is_told_by_the_clock_of_those_who_list() -> None:
+    play = Play(body(""), body("own"))
+    began = time.monotonic()
+    await play.tries()
+    assert began <= play.candidate.since <= time.monotonic()
+
+
+def test_its_clock_goes_on_while_the_machine_is_suspended_where_there_is_such_a_clock() -> None:
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    began = time.clock_gettime(clock)
+    assert began <= elapsed() <= time.clock_gettime(clock)
 
 
 @pytest.mark.parametrize(
