@@ -194,6 +194,9 @@ class Watcher:
         self.news.set()
 
     def _note_failed(self, kind: ResourceType, namespace: str, error: ApiError) -> None:
-        if isinstance(error, NoRight | NotFound):
-            self._refused.setdefault((kind.plural, namespace), time.monotonic())
+        what = kind.plural, namespace
+        if isinstance(error, NoRight | NotFound) and what not in self._refused:
+            self._refused[what] = time.monotonic()
+            # The next LIST may come much later than the moment from which nothing waits for this one.
+            asyncio.get_running_loop().call_later(REFUSED_AFTER, self.news.set)
         self.news.set()
