@@ -11,7 +11,8 @@ from prometheus_client.registry import Collector
 
 from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
-from agentjob_api.status import AgentJobStatus, AttemptStatus, Usage
+from agentjob_api.status import AgentJobStatus, AttemptStatus, ConditionType, Usage
+from agentjob_operator.conditions import find
 from agentjob_operator.failing import Failing
 from agentjob_operator.slots import Queue
 from agentjob_operator.work import Lane
@@ -34,6 +35,27 @@ class JobsByPhase(Collector):
         found = Count((key.namespace, job.status.phase.value) for key, job in self._jobs().items())
         for (namespace, phase), number in sorted(found.items()):
             family.add_metric([namespace, phase], number)
+        yield family
+
+
+class StalledJobs(Collector):
+    """Counts the jobs that wait for a person when it is asked: what they say of themselves."""
+
+    def __init__(self, jobs: Callable[[], Mapping[Key, AgentJob]]) -> None:
+        self._jobs = jobs
+
+    def collect(self) -> Iterator[Metric]:
+        """One gauge for each namespace and reason that has jobs."""
+        family = GaugeMetricFamily(
+            "agentjob_stalled_jobs",
+            "AgentJobs that have not ended and cannot go on by themselves, by namespace and reason of Stalled.",
+            labels=["namespace", "reason"],
+        )
+        waiting = ((key, job.status) for key, job in self._jobs().items() if not job.status.phase.is_final)
+        stalls = ((key, find(status.conditions, ConditionType.STALLED)) for key, status in waiting)
+        found = Count((key.namespace, stall.reason) for key, stall in stalls if stall is not None)
+        for (namespace, reason), number in sorted(found.items()):
+            family.add_metric([namespace, reason], number)
         yield family
 
 
@@ -135,6 +157,7 @@ class Metrics:
         """What is read when it is asked for: the jobs, the keys that wait, and whether this operator acts."""
         self.registry = CollectorRegistry()
         self.registry.register(JobsByPhase(jobs))
+        self.registry.register(StalledJobs(jobs))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         at = self.registry

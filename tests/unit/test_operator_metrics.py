@@ -15,12 +15,13 @@ from agentjob_kube.errors import ServerError
 from agentjob_operator.decide import decide
 from agentjob_operator.failing import STUCK_AFTER, after
 from agentjob_operator.metrics import FailuresByNamespace, Metrics, QueueByNamespace, StoreAge
+from agentjob_operator.pod import Waiting
 from agentjob_operator.settings import LimitsSettings
 from agentjob_operator.slots import Queue, Turn
 from agentjob_operator.work import Lane
 from agentjob_operator.world import World
 from agentjob_program.logs import JsonFormatter
-from worlds import RUNNING, at, job, pod, running, terminated, told, world
+from worlds import RUNNING, at, job, pod, refusal, running, terminated, told, world
 
 USAGE = {"byModel": {"opus": {"inputTokens": 7, "outputTokens": 5, "cacheReadInputTokens": 3, "costUSD": "0.01"}}}
 
@@ -98,6 +99,25 @@ def test_jobs_are_counted_by_phase_as_they_are_at_that_moment() -> None:
     assert 'agentjob_jobs{namespace="ns",phase="Running"}' not in found
     assert found['agentjob_jobs{namespace="other",phase="Running"}'] == 1
     assert found["agentjob_queue_depth"] == 3
+
+
+def test_jobs_that_wait_for_a_person_are_counted_by_why() -> None:
+    refused = decide(world(job(), refusal=refusal())).status
+    missing = pod(agent=Waiting("CreateContainerConfigError", 'secret "key" not found'))
+    stalled = decide(world(job(), missing, now=at(60))).status
+    ended = decide(world(job(RUNNING, backoffLimit=0), pod(agent=terminated(told(Reason.AGENT_ERROR), code=1)))).status
+    assert refused is not None
+    assert stalled is not None
+    assert ended is not None
+    statuses = {"a": refused, "b": refused, "c": stalled, "d": ended, "e": job(RUNNING).status}
+    jobs = {Key("ns", name): job(status.model_dump()) for name, status in statuses.items()}
+
+    found = samples(Metrics(lambda: jobs, lambda: 0, lambda: True))
+
+    assert {name: value for name, value in found.items() if "stalled" in name} == {
+        'agentjob_stalled_jobs{namespace="ns",reason="PodRefused"}': 2,
+        'agentjob_stalled_jobs{namespace="ns",reason="ReferenceMissing"}': 1,
+    }
 
 
 def slots(*, acts: bool) -> dict[str, float]:
