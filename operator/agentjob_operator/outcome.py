@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 
 from agentjob_api.job import AgentJob
 from agentjob_api.outcome import Outcome, from_termination_message
-from agentjob_api.reasons import Reason
+from agentjob_api.reasons import Reason, RetryClass
 from agentjob_operator import rules
 from agentjob_operator.pod import TAINTED, Note, PodView, Terminated
 
+_OTHERS_TO_SAY = {Reason.SUSPENDED, *(each for each in Reason if each.retry_class is RetryClass.FREE)}
+"""Ends that the operator or the cluster brought about: none of them counts against `spec.backoffLimit`."""
 SIGNALS = 128
 """An exit code beyond this is a signal's number plus this."""
 
@@ -37,7 +39,7 @@ def ending(pod: PodView, job: AgentJob, now: datetime) -> Ending | None:
     """How the Pod's attempt ended; None when it has not, or when why it was killed is not known yet."""
     last = pod.workspace if pod.workspace_failed else pod.agent
     end = last if isinstance(last, Terminated) else None
-    told = from_termination_message(end.message) if end is not None and end is pod.agent else None
+    told = _told(end) if end is not None and end is pod.agent else None
     cause = _cause(pod, job, end, told, now)
     if cause is None:
         return None
@@ -48,6 +50,12 @@ def ending(pod: PodView, job: AgentJob, now: datetime) -> Ending | None:
         started=pod.agent_started,
         finished=end.finished if end else now,
     )
+
+
+def _told(end: Terminated) -> Outcome | None:
+    """What a container said of its end, unless it said what is not its to say: an agent may write there as well."""
+    told = from_termination_message(end.message)
+    return None if told is not None and told.reason in _OTHERS_TO_SAY else told
 
 
 def _cause(pod: PodView, job: AgentJob, end: Terminated | None, told: Outcome | None, now: datetime) -> Cause | None:

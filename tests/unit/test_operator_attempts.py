@@ -47,6 +47,15 @@ GONE_WITH_ITS_NODE = 1800 + 600
 FULL = QueueView(has_room=False)
 
 
+NOT_TOLD: dict[Reason, dict[str, Any]] = {
+    Reason.EVICTED: {"end": Note("Evicted", "The node was low on resource: memory.")},
+    Reason.NODE_LOST: {"end": Note("NodeShutdown", "Pod was terminated in response to imminent node shutdown.")},
+    Reason.PREEMPTED: {"end": Note("Preempting", "Preempted in order to admit critical pod")},
+    Reason.SUSPENDED: {"stop_asked": at(60)},
+}
+"""How a Pod shows the ends that are not its runner's to tell."""
+
+
 def second(**fields: Any) -> PodView:
     """The Pod of the second attempt."""
     usual = {"name": "fix-2", "uid": "pod-2", "attempt": 2, "created": at(70), "started": at(70)}
@@ -68,7 +77,9 @@ def failing(*before: Reason, reason: Reason = FAILED, limit: int = 2, **spec: An
     status = {**between(*before, end=0), "phase": "Running"} if before else {**RUNNING, "attempts": []}
     status["attempts"] = [*status["attempts"], attempt(number)][-10:]
     status["attemptCount"] = number
-    ended = pod(name=f"fix-{number}", attempt=number, agent=terminated(told(reason), code=1))
+    killed: dict[str, Any] = {"phase": "Failed", "agent": terminated(code=137), **NOT_TOLD.get(reason, {})}
+    fields = killed if reason in NOT_TOLD else {"agent": terminated(told(reason), code=1)}
+    ended = pod(name=f"fix-{number}", attempt=number, **fields)
     return world(job(status, backoffLimit=limit, **spec), ended, now=at(62))
 
 

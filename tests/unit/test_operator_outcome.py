@@ -286,6 +286,14 @@ def test_an_ending_has_the_facts_of_the_container() -> None:
     assert (found.started, found.finished, found.exit_code, found.told) == (at(1), at(61), 0, told())
 
 
+@pytest.mark.parametrize("reason", [Reason.SUSPENDED, Reason.EVICTED, Reason.NODE_LOST, Reason.PREEMPTED])
+def test_an_agent_cannot_say_that_its_attempt_does_not_count(reason: Reason) -> None:
+    found = ending(pod(agent=terminated(told(reason), code=1)), JOB, SOON)
+
+    assert found is not None
+    assert (found.cause.reason, found.told) == (Reason.RUNNER_LOST, None)
+
+
 def test_the_words_of_the_workspace_are_not_taken_for_an_outcome() -> None:
     found = ending(pod(workspace=terminated(told(), code=1)), JOB, SOON)
 
