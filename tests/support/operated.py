@@ -1,6 +1,7 @@
 """An operator at work on a fake cluster, and a person, a scheduler and a kubelet at its side."""
 
 import asyncio
+import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -36,11 +37,16 @@ def told(reason: Reason = Reason.COMPLETED, **fields: Any) -> str:
     return Outcome.model_validate({**usual, "reason": reason, **fields}).to_json()
 
 
+PORTS = range(20_000, 30_000)
+"""Below those that the kernel takes for connections: of these, one may be gone before it is used."""
+
+
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    for port in random.sample(PORTS, 100):
+        with socket.socket() as found, suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"no port is free in {PORTS}")
 
 
 async def until(what: Callable[[], Any], within: float = WITHIN) -> Any:
