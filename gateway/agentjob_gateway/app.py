@@ -51,6 +51,10 @@ class Authenticator(Protocol):
         """Whose credential it is; raises Unauthenticated."""
         ...
 
+    def check_known(self, caller: Caller) -> None:
+        """Whether the caller of a ticket would be let in still; raises Unauthenticated."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entrance:
@@ -206,6 +210,7 @@ async def _caller(request: web.Request, authenticator: Authenticator, *, takes_t
         raise Unauthenticated("Authorization: expected Bearer and an API key, found nothing")
     back_to = sse.job_of(request.headers.get("Last-Event-ID", ""))
     ticket = request[TICKET] = request.app[DOORS].tickets.check(text, datetime.now(UTC), back_to)
+    authenticator.check_known(ticket.caller)
     return ticket.caller
 
 

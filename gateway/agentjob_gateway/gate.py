@@ -143,6 +143,17 @@ class Authenticator:
             raise not_valid()
         return await self.tokens.caller(credential)
 
+    def check_known(self, caller: Caller) -> None:
+        """Holds whoever comes with what was given to them earlier against the API keys that there are now.
+
+        What a Kubernetes user may do, the cluster is asked at each request.
+
+        Raises:
+            Unauthenticated: they had an API key, and no such key is taken any more.
+        """
+        if caller.role is not None and not self.keys.keyring().knows(caller, self.clock()):
+            raise not_valid()
+
 
 class Gate:
     """Tells what a caller may do."""

@@ -127,7 +127,18 @@ class Keyring:
         holds = hmac.compare_digest(digest(credential), _NOBODY if key is None else key.hash)
         if key is None or not holds or key.has_expired(now):
             raise not_valid()
-        return Caller(name=f"key:{key.name}", limits=key.limits(defaults), role=key.role, namespace=key.namespace)
+        return Caller(name=_caller(key), limits=key.limits(defaults), role=key.role, namespace=key.namespace)
+
+    def knows(self, caller: Caller, now: datetime) -> bool:
+        """Whether some key lets this caller in still, to the same namespace and as the same role."""
+        wanted = (caller.name, caller.namespace, caller.role)
+        return any(
+            (_caller(key), key.namespace, key.role) == wanted and not key.has_expired(now) for key in self.keys.values()
+        )
+
+
+def _caller(key: ApiKey) -> str:
+    return f"key:{key.name}"
 
 
 def not_valid() -> Unauthenticated:

@@ -270,6 +270,19 @@ async def test_a_ticket_opens_the_stream_of_its_job_alone(door: Door, place: Ser
     assert (other.status, other.body["detail"]) == (403, "the ticket is for another job")
 
 
+async def test_a_ticket_goes_with_the_key_that_it_was_given_for(door: Door, place: Served) -> None:
+    await finished(door, place)
+    text = (await ticket(door, place, job_id="fix")).body["ticket"]
+    path = f"/claude/stream?ticket={text}"
+    assert (await door.ask("GET", path)).status == 200
+    place.revoke(place.key())
+
+    async def is_refused() -> bool:
+        return (await door.ask("GET", path)).status == 401
+
+    await until(is_refused)
+
+
 async def test_a_ticket_is_a_cookie_as_well(door: Door, place: Served) -> None:
     await finished(door, place)
     given = await ticket(door, place, job_id="fix")

@@ -13,7 +13,7 @@ import aiohttp
 
 from agentjob_api.names import Key
 from agentjob_gateway.caller import Role
-from agentjob_gateway.keyring import RANDOM_BYTES, Terms, mint
+from agentjob_gateway.keyring import DOCUMENT, ID_LENGTH, PREFIX, RANDOM_BYTES, Terms, mint
 from agentjob_gateway.serve import serve
 from agentjob_gateway.settings import Settings
 from agentjob_kube.client import Client, Object
@@ -104,6 +104,10 @@ class Served:
         if not path.exists():
             path.write_bytes(minted.key.document())
         return minted.text
+
+    def revoke(self, key: str) -> None:
+        """Takes a key away; replicas that have started may take it for a second more."""
+        (self.keys / f"{key.removeprefix(PREFIX)[:ID_LENGTH]}{DOCUMENT}").unlink()
 
     def door(self, **settings: Any) -> Door:
         """A replica, to be started."""
