@@ -17,7 +17,7 @@ from agentjob_program.logs import JsonFormatter
 from fake_cluster import Fault
 from fake_cluster.refusals import Refusal
 from operated import until
-from served import NAMESPACE, Answer, Door, Served, served
+from served import NAMESPACE, Door, Served, served, submit
 
 Object = dict[str, Any]
 
@@ -36,10 +36,6 @@ async def place(tmp_path: Path) -> AsyncIterator[Served]:
 @pytest.fixture
 async def door(place: Served) -> Door:
     return await place.door().start()
-
-
-async def submit(door: Door, place: Served, body: Object | None = None, **given: Any) -> Answer:
-    return await door.ask("POST", "/claude", place.key(), json=body or {"prompt": "Mend the tests."}, **given)
 
 
 def requests(place: Served, verb: str) -> int:

@@ -17,7 +17,7 @@ from agentjob_gateway.jobs import Jobs
 from agentjob_gateway.submission import Submission
 from agentjob_gateway.tokens import Reviews
 from fake_cluster import Fault
-from served import NAMESPACE, Answer, Door, Served, served
+from served import NAMESPACE, Door, Served, served, submit
 
 Object = dict[str, Any]
 
@@ -38,10 +38,6 @@ async def place(tmp_path: Path) -> AsyncIterator[Served]:
 @pytest.fixture
 async def door(place: Served) -> Door:
     return await place.door().start()
-
-
-async def submit(door: Door, place: Served, body: Object | None = None, **given: Any) -> Answer:
-    return await door.ask("POST", "/claude", place.key(), json=body or {"prompt": "Mend the tests."}, **given)
 
 
 def unwatched(place: Served) -> Jobs:

@@ -126,6 +126,11 @@ class Served:
         await self.client.replace_status(AGENT_JOBS, {**await self.job(name), "status": status})
 
 
+async def submit(door: Door, place: Served, body: Object | None = None, **given: Any) -> Answer:
+    """Asks for a job at /claude."""
+    return await door.ask("POST", "/claude", place.key(), json=body or {"prompt": "Mend the tests."}, **given)
+
+
 @asynccontextmanager
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     """A fake cluster and no gateway yet; all that are started are stopped at the end."""
