@@ -18,7 +18,7 @@ from agentjob_api import lines
 from agentjob_api.lines import Line
 from agentjob_gateway import archive_keys
 from agentjob_gateway.archive_frames import Unpacker
-from agentjob_gateway.archive_keys import Kept, Part, Span
+from agentjob_gateway.archive_keys import Kept, Part, Span, Spans, span_of
 from agentjob_gateway.history import ArchiveError, DamagedError
 from agentjob_gateway.reading import Gap
 
@@ -113,7 +113,8 @@ class Archive:
 
     async def note_gaps(self, namespace: str, uid: str, attempt: int, gaps: Sequence[Gap]) -> None:
         """Keeps that lines of an attempt are lost, in place of what was said about it before."""
-        await self._put(archive_keys.gaps_name(namespace, uid, attempt), archive_keys.gaps_text(gaps))
+        path = archive_keys.gaps_name(namespace, uid, attempt)
+        await (self._put(path, archive_keys.gaps_text(gaps)) if gaps else self._delete([path]))
 
     async def gaps(self, namespace: str, uid: str, attempt: int) -> tuple[Gap, ...]:
         """The lines of an attempt that are known to be lost."""
@@ -133,16 +134,26 @@ class Archive:
             return next(iter([line async for line in read if (line.attempt, line.seq) == (attempt, last.last)]), None)
 
     async def seal(self, namespace: str, uid: str, attempt: int) -> None:
-        """Makes one object of an attempt that is over. What is sealed stays as it is."""
+        """Makes one object of an attempt that is over. What is sealed stays as it is.
+
+        Lines that one replica has lost, and another one has written, are not said to be lost any more.
+        """
         prefix = archive_keys.job_prefix(namespace, uid)
         sizes = await self._objects(prefix)
         names = (path.removeprefix(f"{prefix}/") for path in sizes)
         found = archive_keys.kept(names).get(attempt, Kept())
         parts = [archive_keys.part_name(namespace, uid, attempt, span) for span in found.parts]
         if parts and not found.is_sealed:
+            if found.has_gaps:
+                await self._settle(namespace, uid, attempt, found)
             size = sum(sizes[path] for path in parts)
             await self._put(archive_keys.sealed_name(namespace, uid, attempt), self._contents(parts), size)
         await self._delete(parts)
+
+    async def _settle(self, namespace: str, uid: str, attempt: int, found: Kept) -> None:
+        there, gaps = Spans(found.parts), await self.gaps(namespace, uid, attempt)
+        if (left := [gap for gap in gaps if not there.covers(span_of(gap))]) != list(gaps):
+            await self.note_gaps(namespace, uid, attempt, left)
 
     async def lines(self, namespace: str, uid: str, attempt: int, after: int) -> AsyncGenerator[Line, None]:
         """The lines of an attempt whose seq is greater than `after`, each once, in order; some may be missing.

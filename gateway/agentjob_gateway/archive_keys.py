@@ -20,6 +20,7 @@ import zstandard
 
 from agentjob_api.lines import Line, envelope, parse
 from agentjob_gateway.reading import Gap
+from agentjob_gateway.sse import OPEN
 
 PART_BYTES: Final = 256 * 1024
 """Of lines, before compression: a part that has so many is written at once."""
@@ -31,6 +32,11 @@ class Span(NamedTuple):
 
     first: int
     last: int
+
+
+def span_of(gap: Gap) -> Span:
+    """The lines of a gap; it is open where nobody knows how many there are."""
+    return Span(gap.first, OPEN if gap.last is None else gap.last)
 
 
 class Spans:

@@ -114,14 +114,16 @@ class Keeper:
         own = [job for uid, job in self._wanted.items() if self.peers.owns(uid)]
         own.sort(key=lambda job: job["metadata"]["creationTimestamp"])
         uids = [job["metadata"]["uid"] for job in own]
-        for uid in self._records.keys() - uids:
+        given_up = self._records.keys() - uids
+        for uid in given_up:
             self._give_up(uid)
         for uid, job in zip(uids, own, strict=True):
             if len(self._records) >= self.most:
                 break
             if uid not in self._records and uid not in self._resting:
                 self._begin(uid, job)
-        self.standby.assign([job for uid, job in self._wanted.items() if self._stands_by(uid)], self._wanted.keys())
+        held = [job for uid, job in self._wanted.items() if self._stands_by(uid)]
+        self.standby.assign(held, self._wanted.keys(), handed_over=given_up)
         self.counts.held = len(self.standby)
         self.counts.kept = len(self._records)
         self.counts.waiting = len(set(uids) - self._records.keys())

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from agentjob_api.lines import Line
 from agentjob_api.names import Key
-from agentjob_gateway.archive_keys import PART_BYTES, Kept, Part, Span, Spans
+from agentjob_gateway.archive_keys import PART_BYTES, Kept, Part, Span, Spans, span_of
 from agentjob_gateway.cache import key_of
 from agentjob_gateway.history import ArchiveError
 from agentjob_gateway.reading import Gap
@@ -72,7 +72,7 @@ class Shelf(Protocol):
         ...
 
     async def note_gaps(self, namespace: str, uid: str, attempt: int, gaps: Sequence[Gap]) -> None:
-        """Keeps that lines are lost."""
+        """Keeps that lines are lost, in place of what was said about it before."""
         ...
 
     async def seal(self, namespace: str, uid: str, attempt: int) -> None:
@@ -126,6 +126,7 @@ class Record:
         self._gaps: list[Gap] = []
         """Of the attempt."""
         self._has_gaps = False
+        """Whether lines are lost after all: known once it has ended."""
         self._open: Part | None = None
         """Takes the next line."""
         self._due = 0.0
@@ -151,7 +152,6 @@ class Record:
             Unavailable: the lines cannot be had at the moment.
         """
         self._kept = await self._surely(lambda: self._archive.kept(*self._job))
-        self._has_gaps = any(each.has_gaps for each in self._kept.values())
         for attempt, each in self._kept.items():
             if each.has_gaps and not each.is_sealed:
                 self._noted[attempt] = await self._surely(partial(self._archive.gaps, *self._job, attempt))
@@ -188,7 +188,7 @@ class Record:
             attempt, spans = min(begun), Spans(self._kept[min(begun)].parts)
             kept = Position(attempt, spans.reach)
             for gap in self._noted.get(attempt, ()):
-                spans.add(_span(gap))
+                spans.add(span_of(gap))
             return kept, Position(attempt, spans.reach)
         sealed = [attempt for attempt, each in self._kept.items() if each.is_sealed]
         start = Position(max(sealed), OPEN) if sealed else START
@@ -235,10 +235,9 @@ class Record:
         self._pending += self._open.size - before
 
     def _take_gap(self, gap: Gap) -> None:
-        if self._is_kept(_span(gap)) or gap in self._gaps:
+        if self._is_kept(span_of(gap)) or gap in self._gaps:
             return
         self._close()
-        self._has_gaps = True
         self._gaps.append(gap)
         attempt, gaps = self._attempt, tuple(self._gaps)
         self._do(Step(lambda: self._archive.note_gaps(*self._job, attempt, gaps)))
@@ -281,6 +280,7 @@ class Record:
         for attempt, each in (await self._archive.kept(*self._job)).items():
             if each.parts:
                 await self._archive.seal(*self._job, attempt)
+        self._has_gaps = any(each.has_gaps for each in (await self._archive.kept(*self._job)).values())
 
     async def _surely(self, do: Callable[[], Awaitable[T]]) -> T:
         """Does something with the store, however often it takes."""
@@ -294,7 +294,3 @@ class Record:
                 level = logging.DEBUG if failures > 1 else logging.WARNING
                 log.log(level, "Archiving: %s", error, extra={"namespace": self._key.namespace, "job": self._key.name})
                 await self._pace.sleep(self._pace.again.delay(failures))
-
-
-def _span(gap: Gap) -> Span:
-    return Span(gap.first, OPEN if gap.last is None else gap.last)

@@ -26,12 +26,15 @@ LOOKS: Final = 2
 class Second:
     """Of one job. What is lost, and when an attempt is over, is for the first to say: it may know more."""
 
-    def __init__(self, archive: Archive, heard: Callable[[Line], None], pace: Pace) -> None:
-        """`heard` is told of each line before it is written. A part is waited for as long as the pace says."""
+    def __init__(self, archive: Archive, heard: Callable[[Line], None], pace: Pace, *, is_alone: bool = False) -> None:
+        """`heard` is told of each line before it is written. A part is waited for as long as the pace says.
+
+        `is_alone`: the first may not have begun, and is not waited for until it writes.
+        """
         self._archive = archive
         self._heard = heard
         self._pace = pace
-        self._is_alone = False
+        self._is_alone = is_alone
         """Whether the first has not written what it was waited for: it is not waited for again until it writes."""
 
     async def kept(self, namespace: str, uid: str) -> dict[int, Kept]:
@@ -97,10 +100,14 @@ class Seconds:
     """Of the first ones."""
     counts: ArchiveCounts
 
-    def begin(self, job: Object) -> Writing:
-        """One for a job. It is twice as patient as the first, and waits for the first as long again."""
+    def begin(self, job: Object, *, is_alone: bool) -> Writing:
+        """One for a job. It is twice as patient as the first, and waits for the first as long again.
+
+        `is_alone`: the first may not have begun; what comes is written until it has.
+        """
         seconds = 2 * self.pace.part_seconds
         pace = self.pace._replace(part_seconds=seconds, last_seconds=self.pace.last_seconds + seconds)
         key, uid, audit = key_of(job), job["metadata"]["uid"], Audit()
-        shelf = Second(self.archive, partial(audit.line, key.namespace, key.name, uid), pace)
+        heard = partial(audit.line, key.namespace, key.name, uid)
+        shelf = Second(self.archive, heard, pace, is_alone=is_alone)
         return Writing(Record(self.source, shelf, job, self.counts, pace), audit, uid)

@@ -40,14 +40,19 @@ class Writer(Protocol):
         ...
 
 
-Begin = Callable[[Object], Writer]
+class Begin(Protocol):
+    """Makes what writes a job's lines."""
+
+    def __call__(self, job: Object, *, is_alone: bool) -> Writer:
+        """`is_alone`: whoever else is to write them may not have begun."""
+        ...
 
 
 class Standby:
     """Follows each job that it is told of."""
 
     def __init__(self, source: Followed, most: int, begin: Begin | None = None) -> None:
-        """`most`: so many at once. `begin`: makes what writes a job's lines; without it, none are written."""
+        """`most`: so many at once. without `begin`, no lines are written."""
         self._source = source
         self._most = most
         self._begin = begin
@@ -61,8 +66,13 @@ class Standby:
     def __contains__(self, uid: str) -> bool:
         return uid in self._held
 
-    def assign(self, jobs: Iterable[Object], open_uids: Collection[str] = ()) -> None:
-        """From now on follows these, and no others. What was read of one that is still open is written first."""
+    def assign(
+        self, jobs: Iterable[Object], open_uids: Collection[str] = (), handed_over: Collection[str] = ()
+    ) -> None:
+        """From now on follows these, and no others. What was read of one that is still open is written first.
+
+        `handed_over`: those that were this replica's own up to now.
+        """
         wanted = {job["metadata"]["uid"]: job for job in jobs}
         for uid in self._held.keys() - wanted.keys():
             task = asyncio.create_task(self._held.pop(uid).end(writes=uid in open_uids))
@@ -70,7 +80,7 @@ class Standby:
             task.add_done_callback(self._leaving.discard)
         for uid, job in wanted.items():
             if uid not in self._held and len(self._held) < self._most:
-                self._held[uid] = _Held(self._source, job, self._begin)
+                self._held[uid] = _Held(self._source, job, self._begin, is_alone=uid in handed_over)
 
     async def stop(self) -> None:
         """Follows nothing any more."""
@@ -85,10 +95,11 @@ class Standby:
 class _Held:
     """One job."""
 
-    def __init__(self, source: Followed, job: Object, begin: Begin | None) -> None:
+    def __init__(self, source: Followed, job: Object, begin: Begin | None, *, is_alone: bool) -> None:
         self._source = source
         self._job = job
         self._begin = begin
+        self._is_alone = is_alone
         self._writer: Writer | None = None
         self._following = asyncio.create_task(self._again(self._follow))
         self._writing = asyncio.create_task(self._again(self._write))
@@ -110,7 +121,7 @@ class _Held:
 
     async def _write(self) -> None:
         if self._begin is not None:
-            self._writer = self._begin(self._job)
+            self._writer = self._begin(self._job, is_alone=self._is_alone)
             await self._writer.run()
 
     async def _again(self, do: Callable[[], Awaitable[None]]) -> None:

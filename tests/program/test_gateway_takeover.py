@@ -146,6 +146,7 @@ async def test_who_hands_a_job_over_goes_on_writing_while_the_next_one_does_not(
         return before.follows() == 0
 
     await until(has_handed_over)
+    assert before.keeper.standby._held[await place.uid()]._is_alone, "it does not wait for one that has not begun"
     place.at.say(2, 3)
     await place.until_kept(3)
     place.cluster.rotate_log(NAMESPACE, "fix-1")

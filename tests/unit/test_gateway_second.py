@@ -40,12 +40,12 @@ def part(first: int, last: int) -> Part:
 class Place:
     """A second writer, and what happens while it waits for the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_alone: bool = False) -> None:
         self.store = Unreliable(obstore.store.MemoryStore())
         self.archive = Archive(self.store)
         self.heard: list[int] = []
         pace = Pace(part_seconds=7.0, sleep=self._wait)
-        self.second = Second(self.archive, lambda line: self.heard.append(line.seq), pace)
+        self.second = Second(self.archive, lambda line: self.heard.append(line.seq), pace, is_alone=is_alone)
         self.waits: list[float] = []
         self.meanwhile: Callable[[], Coroutine[Any, Any, object]] | None = None
 
@@ -98,6 +98,15 @@ async def test_who_does_not_write_is_not_waited_for_again_until_they_do() -> Non
     await place.first((4, 4))
     assert [await place.write(seq, seq) for seq in (4, 5)] == [False, True]
     assert len(place.waits) == 2 * LOOKS
+
+
+async def test_where_the_first_may_not_have_begun_it_is_not_waited_for_until_it_writes() -> None:
+    place = Place(is_alone=True)
+    assert [await place.write(seq, seq) for seq in (1, 2)] == [True, True]
+    assert place.waits == []
+    await place.first((3, 3))
+    assert [await place.write(seq, seq) for seq in (3, 4)] == [False, True]
+    assert len(place.waits) == LOOKS
 
 
 async def test_who_has_left_out_lines_is_waited_for_as_ever() -> None:
