@@ -18,7 +18,7 @@ from agentjob_api import lines
 from agentjob_api.lines import Line
 from agentjob_gateway import archive_keys
 from agentjob_gateway.archive_frames import Unpacker
-from agentjob_gateway.archive_keys import Kept, Part, Span, Spans, span_of
+from agentjob_gateway.archive_keys import Kept, Part, Span
 from agentjob_gateway.history import ArchiveError, DamagedError
 from agentjob_gateway.reading import Gap
 
@@ -136,7 +136,7 @@ class Archive:
     async def seal(self, namespace: str, uid: str, attempt: int) -> None:
         """Makes one object of an attempt that is over. What is sealed stays as it is.
 
-        Lines that one replica has lost, and another one has written, are not said to be lost any more.
+        From then on those lines are said to be lost that are in no part, whatever a replica has lost by itself.
         """
         prefix = archive_keys.job_prefix(namespace, uid)
         sizes = await self._objects(prefix)
@@ -144,16 +144,12 @@ class Archive:
         found = archive_keys.kept(names).get(attempt, Kept())
         parts = [archive_keys.part_name(namespace, uid, attempt, span) for span in found.parts]
         if parts and not found.is_sealed:
-            if found.has_gaps:
-                await self._settle(namespace, uid, attempt, found)
+            noted = await self.gaps(namespace, uid, attempt) if found.has_gaps else ()
+            if (lost := archive_keys.lost(attempt, found.parts, noted)) != noted:
+                await self.note_gaps(namespace, uid, attempt, lost)
             size = sum(sizes[path] for path in parts)
             await self._put(archive_keys.sealed_name(namespace, uid, attempt), self._contents(parts), size)
         await self._delete(parts)
-
-    async def _settle(self, namespace: str, uid: str, attempt: int, found: Kept) -> None:
-        there, gaps = Spans(found.parts), await self.gaps(namespace, uid, attempt)
-        if (left := [gap for gap in gaps if not there.covers(span_of(gap))]) != list(gaps):
-            await self.note_gaps(namespace, uid, attempt, left)
 
     async def lines(self, namespace: str, uid: str, attempt: int, after: int) -> AsyncGenerator[Line, None]:
         """The lines of an attempt whose seq is greater than `after`, each once, in order; some may be missing.

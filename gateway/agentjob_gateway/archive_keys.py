@@ -11,7 +11,7 @@ another are a zstd file, so that sealing an attempt is putting its parts one beh
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -57,6 +57,13 @@ class Spans:
         touching = [each for each in self._spans if each.first <= span.last + 1 and span.first <= each.last + 1]
         whole = Span(min(each.first for each in (span, *touching)), max(each.last for each in (span, *touching)))
         self._spans = sorted([*(each for each in self._spans if each not in touching), whole])
+
+    def holes(self) -> list[Span]:
+        """What is missing before the last line that is there."""
+        ends = [0, *(each.last for each in self._spans)]
+        return [
+            Span(end + 1, each.first - 1) for end, each in zip(ends, self._spans, strict=False) if each.first > end + 1
+        ]
 
     def covers(self, span: Span) -> bool:
         """Whether all these lines are there."""
@@ -127,6 +134,14 @@ def gaps(attempt: int, content: bytes) -> tuple[Gap, ...]:
         return tuple(Gap(attempt, int(each["from"]), each["to"] and int(each["to"])) for each in orjson.loads(content))
     except (ValueError, TypeError, LookupError):
         return ()
+
+
+def lost(attempt: int, parts: Sequence[Span], noted: Iterable[Gap]) -> tuple[Gap, ...]:
+    """The lines of an attempt that are in none of its parts, and what is noted as lost of those after them."""
+    end = max(span.last for span in parts)
+    holes = (Gap(attempt, *span) for span in Spans(parts).holes())
+    after = (gap._replace(first=max(gap.first, end + 1)) for gap in noted if gap.last is None or gap.last > end)
+    return (*holes, *after)
 
 
 class Part:

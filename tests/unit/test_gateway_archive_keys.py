@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentjob_api.lines import Line, envelope, parse
-from agentjob_gateway.archive_keys import PART_BYTES, Kept, Part, Span, Spans, gaps, kept, part_name, text
+from agentjob_gateway.archive_keys import PART_BYTES, Kept, Part, Span, Spans, gaps, kept, lost, part_name, text
+from agentjob_gateway.reading import Gap
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SPANS = st.tuples(st.integers(1, 60), st.integers(0, 12)).map(lambda pair: Span(pair[0], sum(pair)))
@@ -38,6 +39,26 @@ def test_a_line_is_kept_as_its_runner_has_printed_it(message: bytes, truncated: 
 )
 def test_what_is_damaged_names_no_lost_lines(content: bytes) -> None:
     assert gaps(1, content) == ()
+
+
+@pytest.mark.parametrize(
+    ("parts", "noted", "found"),
+    [
+        pytest.param([(1, 5), (4, 9)], [], [], id="all is there"),
+        pytest.param([(1, 2), (5, 6), (9, 9)], [], [(3, 4), (7, 8)], id="what nobody has noted is missing"),
+        pytest.param([(3, 4)], [(1, 2)], [(1, 2)], id="what is noted is missing, from the first line on"),
+        pytest.param([(1, 2), (3, 6)], [(3, 6)], [], id="what was lost here was written by another one"),
+        pytest.param([(1, 2), (4, 6)], [(2, 4)], [(3, 3)], id="some of it was"),
+        pytest.param([(1, 2)], [(3, 4), (5, None)], [(3, 4), (5, None)], id="the last ones are lost"),
+        pytest.param([(1, 4)], [(3, None)], [(5, None)], id="what was written of the last ones is not"),
+        pytest.param([(1, 4)], [(3, 8)], [(5, 8)], id="nor of those whose number is known"),
+    ],
+)
+def test_lost_is_what_is_in_no_part(
+    parts: list[tuple[int, int]], noted: list[tuple[int, int | None]], found: list[tuple[int, int | None]]
+) -> None:
+    spans = [Span(*each) for each in parts]
+    assert lost(7, spans, [Gap(7, *each) for each in noted]) == tuple(Gap(7, *each) for each in found)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +101,8 @@ def test_spans_know_which_lines_are_there(spans: list[Span]) -> None:
     for span in spans:
         assert found.covers(span)
     assert not found.covers(Span(1, 10**15))
+    holes = [seq for hole in found.holes() for seq in range(hole.first, hole.last + 1)]
+    assert holes == [seq for seq in range(1, max(there, default=0)) if seq not in there]
 
 
 @pytest.mark.parametrize(

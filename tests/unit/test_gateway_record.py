@@ -265,6 +265,14 @@ async def test_lines_that_are_lost_here_and_written_by_another_one_meanwhile_are
     assert [each.seq for each in await place.read()] == [1, 2, 3, 4, 7, 8]
 
 
+async def test_a_job_of_which_lines_are_in_no_part_is_not_said_to_be_whole_though_nobody_has_noted_it() -> None:
+    place = Place()
+    for seq in (1, 4):
+        await place.archive.write(NS, UID, Part(line(seq)))
+    assert await place.record(Script(line(5)), PATIENT).run() is False
+    assert await place.archive.gaps(NS, UID, 1) == (Gap(1, 2, 3),)
+
+
 @pytest.mark.parametrize("killed_at", ["put 1.jsonl", "delete 1/", "list", "put 1/"])
 async def test_one_that_is_killed_at_any_step_is_finished_by_the_next(killed_at: str) -> None:
     place, lines = Place(), [line(seq) for seq in range(1, 20)]
