@@ -12,7 +12,7 @@ from disturbed import usual
 from fault_proxy import Rule, Silence, lasted
 from lives import LIVES
 from on_cluster import Place, on_cluster
-from tests.chaos.test_requests import LIFE, ROWS, SECONDS
+from tests.chaos.test_requests import ROWS, SECONDS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -34,15 +34,16 @@ def lasting(rules: Iterable[Rule], seconds: float) -> list[Rule]:
 
 @pytest.mark.parametrize(("fault", "seconds"), [pytest.param(*case, id=f"{case[0]}, {case[1]:g} s") for case in CASES])
 async def test_nothing_is_lost_or_doubled_when(results: Results, place: Place, fault: str, seconds: float) -> None:
-    row, undisturbed = ROWS[fault], await usual(results, LIFE, KIND, partial(on_cluster, place))
+    row = ROWS[fault]
+    life, undisturbed = LIVES[row.life], await usual(results, row.life, KIND, partial(on_cluster, place))
     rules = lasting(row.rules, seconds)
     took: list[float] = []
     async with on_cluster(place, **row.settings) as op:
         await op.is_watching()
         op.proxy.rules += rules
         with timed(took.append):
-            await op.lives(LIVES[LIFE])
-        await op.nothing_was_lost_or_doubled(LIVES[LIFE])
+            await op.lives(life)
+        await op.nothing_was_lost_or_doubled(life)
     assert any(rule.begun < math.inf for rule in rules)
     about = fault if math.isinf(min(rule.seconds for rule in rules)) else f"{fault}, {seconds:g} s"
     results.add(Run(KIND, "requests", about, row.sees, undisturbed, took[0], lasted(rules)))

@@ -4,10 +4,24 @@ It sees every request, so an operator can be stopped before or after any of its 
 on whatever credential it is given, and stands on loopback, before a fake cluster or a real one.
 """
 
-from fault_proxy.plan import Doubled, ErrorEvent, Refused, Reset, Rule, Silence, Skipped, Slow, Stale, Stop, lasted
+from fault_proxy.plan import (
+    WRITES,
+    Doubled,
+    ErrorEvent,
+    Refused,
+    Reset,
+    Rule,
+    Silence,
+    Skipped,
+    Slow,
+    Stale,
+    Stop,
+    lasted,
+)
 from fault_proxy.proxy import FaultProxy
 
 __all__ = [
+    "WRITES",
     "Doubled",
     "ErrorEvent",
     "FaultProxy",
