@@ -13,8 +13,8 @@ from agentjob_api.names import Key
 from agentjob_kube.client import Object
 from agentjob_kube.resources import AGENT_JOBS
 from came_to import KIND, Results, Run, timed
-from disturbed import ended, usual
-from lives import BROKEN, LIVES, ends_well, works
+from disturbed import ended
+from lives import BROKEN, LIVES, ends_well, usual, works
 from on_cluster import NAMESPACE, OnCluster, Place, empty, grant, on_cluster
 from operated import told, until
 

@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 
 from came_to import KIND, Results, Run, timed
-from disturbed import killed_at, usual
-from lives import LIVES
+from disturbed import killed_at
+from lives import LIVES, usual
 from on_cluster import Place, on_cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(400)]

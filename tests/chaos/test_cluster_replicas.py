@@ -18,9 +18,8 @@ from agentjob_api.names import Key
 from agentjob_kube.errors import NotFound
 from agentjob_kube.resources import LEASES, PODS
 from came_to import KIND, Results, Run
-from disturbed import usual
 from fault_proxy import Rule, Slow
-from lives import BROKEN, LIVES, goes_on, works
+from lives import BROKEN, LIVES, goes_on, usual, works
 from on_cluster import NAMESPACE, RELEASE, OnCluster, Place, grant, on_cluster, token, write
 from operated import until
 

@@ -8,9 +8,8 @@ from functools import partial
 import pytest
 
 from came_to import KIND, Results, Run, timed
-from disturbed import usual
 from fault_proxy import Rule, Silence, lasted
-from lives import LIVES
+from lives import LIVES, usual
 from on_cluster import Place, on_cluster
 from tests.chaos.test_requests import ROWS, SECONDS
 

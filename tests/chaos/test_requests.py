@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from came_to import FAKE, Results, Run, timed
-from disturbed import disturbed, usual
+from disturbed import disturbed
 from fault_proxy import (
     WRITES,
     Doubled,
@@ -22,7 +22,7 @@ from fault_proxy import (
     Stale,
     lasted,
 )
-from lives import LIVES
+from lives import LIVES, usual
 
 LIFE = "fails, and succeeds at its second attempt"
 LATE = "its status comes late"

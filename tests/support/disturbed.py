@@ -2,31 +2,59 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
 from agentjob_api.names import LABEL_JOB
+from agentjob_api.reasons import Reason
 from agentjob_kube.resources import PODS
 from agentjob_kube.wire import HttpTransport
 from agentjob_operator.operate import operate
-from came_to import FAKE, Results, timed
 from fake_cluster import FakeCluster
-from fault_proxy import FaultProxy, Rule, Stop
-from lives import LIVES, Life
+from fault_proxy import FaultProxy, Rule, Seen, Stop
 from operated import Operated, told, until
 
 Object = dict[str, Any]
 FINAL = {"Succeeded", "Failed", "Cancelled"}
 
 
-Placed = AbstractAsyncContextManager["Disturbed"]
-"""Where an operator is at work while the block runs."""
+class End(NamedTuple):
+    """How a job has ended."""
+
+    phase: str
+    reasons: tuple[Reason, ...]
+    """Why each attempt ended."""
+    failed: int
+    cost: str | None
+
+
+async def nobody(op: "Disturbed") -> None:
+    """There is nothing."""
+
+
+@dataclass(frozen=True)
+class Life:
+    """One job's life."""
+
+    live: Callable[["Disturbed"], Awaitable[None]]
+    """A person, a scheduler and a kubelet do their parts."""
+    writes: tuple[str, ...]
+    """What an operator writes that is not disturbed, in order."""
+    end: End | None
+    """How the job has ended; None when it was deleted before."""
+    pods: tuple[str, ...] = ("fix-1",)
+    """All that are ever made, in order."""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    before: Callable[["Disturbed"], Awaitable[None]] = nobody
+    """What there is before the job."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The operator's."""
 
 
 class Disturbed(Operated):
@@ -58,6 +86,10 @@ class Disturbed(Operated):
         jobs = (each.done for each in seen if each.done is not None)
         return [job["status"] for job in jobs if uid in {"", job["metadata"]["uid"]}]
 
+    def refused(self) -> list[Seen]:
+        """The operator's requests that the API server had an error of its own with."""
+        return [seen for seen in self.proxy.seen if seen.status >= 500]
+
     async def start_again(self) -> float:
         """Starts another operator; the seconds until it asks for something."""
         began, before = time.monotonic(), len(self.proxy.seen)
@@ -79,6 +111,7 @@ class Disturbed(Operated):
 
     async def lives(self, life: Life) -> None:
         """A job's life, from its submission to its end."""
+        await life.before(self)
         await self.submit(**life.spec)
         await life.live(self)
 
@@ -92,7 +125,7 @@ class Disturbed(Operated):
     async def nothing_was_lost_or_doubled(self, life: Life) -> None:
         """Each Pod was made once, the job has ended as it should, at its price, and nothing is left of it."""
         await self.nothing_more_is_done()
-        assert self.made() == life.pods
+        assert self.made() == [*life.pods]
         written = self.written()
         is_forward(written)
         if life.end is not None:
@@ -113,18 +146,6 @@ def is_forward(written: Sequence[Object]) -> None:
         assert before["phase"] not in FINAL, (before, after)
         assert Decimal(after.get("costUSD", 0)) >= Decimal(before.get("costUSD", 0))
         assert after.get("attemptCount", 0) >= before.get("attemptCount", 0)
-
-
-async def usual(results: Results, name: str, where: str = FAKE, place: Callable[[], Placed] | None = None) -> float:
-    """Seconds of an undisturbed life in a place, by default the fake cluster, which is lived once in a session."""
-    if (where, name) not in results.usual:
-        async with (place or disturbed)() as op:
-            await op.is_watching()
-            with timed(partial(results.usual.__setitem__, (where, name))):
-                await op.lives(LIVES[name])
-            await op.nothing_was_lost_or_doubled(LIVES[name])
-            assert op.proxy.writes("fix") == [*LIVES[name].writes]
-    return results.usual[where, name]
 
 
 @asynccontextmanager
@@ -161,8 +182,15 @@ async def killed_at(op: Disturbed, number: int, *, after: bool) -> AsyncIterator
 
     Gives the seconds until that one has started, once it has.
     """
+    async with killed_by(op, Rule("write", "*", Stop(after=after), skip=number - 1)) as away:
+        yield away
+
+
+@asynccontextmanager
+async def killed_by(op: Disturbed, rule: Rule) -> AsyncIterator[list[float]]:
+    """As `killed_at`, when a rule says Stop."""
     away: list[float] = []
-    op.proxy.rules.append(Rule("write", "*", Stop(after=after), skip=number - 1))
+    op.proxy.rules.append(rule)
 
     async def kill_and_start() -> None:
         await op.proxy.stopped.wait()
@@ -173,7 +201,7 @@ async def killed_at(op: Disturbed, number: int, *, after: bool) -> AsyncIterator
     killing = asyncio.create_task(kill_and_start())
     try:
         yield away
-        assert killing.done(), f"there was no write {number}"
+        assert killing.done(), f"that never came: {rule}"
     finally:
         killing.cancel()
         await asyncio.gather(killing, return_exceptions=True)

@@ -98,9 +98,13 @@ class Operated:
             {"namespaces": [self.namespace], "runner": {"image": "runner:1"}, "port": 0, **settings}
         )
 
-    async def stop(self) -> None:
+    def ask_to_stop(self) -> None:
         """Asks the operator to end, as SIGTERM does."""
         self._stopped.set()
+
+    async def stop(self) -> None:
+        """Asks the operator to end, and waits until it has."""
+        self.ask_to_stop()
         if self._task is not None:
             await self._task
 

@@ -18,7 +18,7 @@ from fault_proxy.plan import (
     Stop,
     lasted,
 )
-from fault_proxy.proxy import FaultProxy
+from fault_proxy.proxy import FaultProxy, Seen
 
 __all__ = [
     "WRITES",
@@ -28,6 +28,7 @@ __all__ = [
     "Refused",
     "Reset",
     "Rule",
+    "Seen",
     "Silence",
     "Skipped",
     "Slow",

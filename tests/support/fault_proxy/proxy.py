@@ -105,9 +105,9 @@ class FaultProxy:
         """All requests so far, in the order in which they came."""
         return list(self._seen)
 
-    def writes(self, name: str = "") -> list[str]:
-        """What was written and held about objects whose names begin so, in order: "create pods"."""
-        done = (seen for seen in self._seen if seen.done is not None and seen.name.startswith(name))
+    def writes(self, *names: str) -> list[str]:
+        """What was written and held about objects whose names begin so, or about all, in order: "create pods"."""
+        done = (seen for seen in self._seen if seen.done is not None and seen.name.startswith(names or ("",)))
         return [f"{seen.verb} {seen.resource}" for seen in done]
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
