@@ -3,7 +3,7 @@
 jobs       what it adds to a bare Pod and to Claude Code; draws the picture of a job's second in docs/, too
 doors      what the gateway adds to the API server
 operator   the operator beside the controller of batch/v1 Jobs, on nodes that are none: many jobs at once, a few a
-           second, beside many others, and what it takes
+           second, beside many others, what it takes, and how long nobody acts when it ends
 soak       the operator with 5 jobs a second for 20 minutes; only by its name
 
 Each prints a Markdown table and writes its figures to bench/results/. Without a word, all but the last.

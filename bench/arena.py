@@ -94,6 +94,10 @@ class Arena:
         )
         return found
 
+    def pods(self, selector: str = names.LABEL_JOB) -> set[str]:
+        """uids of Pods, by default of all that are of jobs."""
+        return set(self.kubectl("get", "pods", "-l", selector, "-o", "jsonpath={.items[*].metadata.uid}").split())
+
     def kubectl(self, *words: str, timeout: float = 90) -> str:
         """Runs kubectl in the namespace."""
         return self.stack.kubectl("-n", NAMESPACE, *words, timeout=timeout)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from bench import burst, crowded, upkeep
+from bench import burst, crowded, failover, upkeep
 from bench.arena import Arena, arena
 from bench.control_plane import DEFAULTS, RAISED, limited
 from bench.figures import Row
@@ -25,6 +25,7 @@ PARTS: dict[str, Part] = {
     "growth": crowded.growth,
     "cpu": upkeep.cpu,
     "memory": upkeep.memory,
+    "failover": failover.measure,
 }
 AT_DEFAULTS = {"defaults"}
 """Parts with the limits that a control plane has by default; for the others they are raised."""

@@ -115,7 +115,7 @@ async def _resident(arena: Arena) -> float:
 async def _start(arena: Arena, count: int) -> dict[str, float]:
     """What a start onto so many jobs takes, and a LIST of them and their Pods as it comes."""
     await asyncio.to_thread(arena.stop)
-    before = await _pods(arena)
+    before = await asyncio.to_thread(arena.pods)
     began = time.monotonic()
     for kind, selector in ((AGENT_JOBS, ""), (PODS, names.LABEL_JOB)):
         async for _page in arena.client.pages(kind, NAMESPACE, selector):
@@ -123,10 +123,5 @@ async def _start(arena: Arena, count: int) -> dict[str, float]:
     listed = time.monotonic() - began
     await asyncio.to_thread(arena.start)
     found = await asyncio.to_thread(arena.taken, OPERATOR, str(count))
-    return {**found, "list": listed, "changed": len(before ^ await _pods(arena))}
-
-
-async def _pods(arena: Arena) -> set[str]:
-    """uids of all Pods of jobs."""
-    words = ("get", "pods", "-l", names.LABEL_JOB, "-o", "jsonpath={.items[*].metadata.uid}")
-    return set((await asyncio.to_thread(arena.kubectl, *words)).split())
+    after = await asyncio.to_thread(arena.pods)
+    return {**found, "list": listed, "changed": len(before ^ after)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import control_plane, soak
+from bench import control_plane, failover, soak
 from bench.fake_nodes import ENDS, STAYS, place, stages
 from bench.picture import curves
 from bench.sides import JOBS, OURS, Seen, job_controller
@@ -111,6 +111,37 @@ def test_memory_is_flat_when_the_last_quarter_is_as_the_first(last: float, verdi
     rows = soak.rows([*warm_up, *first, *middle, *[sample(last)] * 4])
 
     assert [row.row()[-1] for row in rows] == [verdict, "reached", "reached", "reached"]
+
+
+@pytest.mark.parametrize(
+    ("killed", "stopped", "changed", "verdicts"),
+    [
+        pytest.param(16.0, 1.0, 0, ["reached", "reached", "reached"], id="in time, and nothing else happens"),
+        pytest.param(21.0, 3.0, 0, ["missed", "missed", "reached"], id="late"),
+        pytest.param(16.0, 1.0, 2, ["reached", "reached", "missed"], id="two Pods are made again"),
+    ],
+)
+def test_a_stand_by_is_held_to_a_time_for_each_way_in_which_the_holder_ends(
+    killed: float, stopped: float, changed: int, verdicts: list[str]
+) -> None:
+    turns = {how: [failover.Turn(each, changed)] * 3 for how, each in (("killed", killed), ("stopped", stopped))}
+
+    found = [row.row() for row in failover.rows(turns)]
+
+    assert [row[-1] for row in found] == verdicts
+    assert found[0][0] == "stand-by acts after the holder is killed, with 3,000 jobs"
+    assert found[1][0] == "stand-by acts after the holder is stopped, with 3,000 jobs"
+
+
+def test_an_operator_that_is_ended_is_as_the_charts_and_is_not_started_again() -> None:
+    container = {"name": "operator", "env": [{"name": "POD_NAME"}]}
+    spec = {"containers": [container], "restartPolicy": "Always", "topologySpreadConstraints": [{"maxSkew": 1}]}
+    template = {"metadata": {"labels": {"app.kubernetes.io/component": "operator"}}, "spec": spec}
+
+    pod = failover.operator_pod("operator-0", template)
+
+    assert pod["spec"] == {"containers": [container], "restartPolicy": "Never"}
+    assert "app.kubernetes.io/component" not in pod["metadata"]["labels"]
 
 
 def test_curves_are_drawn_to_scale_from_nothing() -> None:
