@@ -1,7 +1,7 @@
 """The real Claude Code hands a task to an agent through the MCP door, and takes it back."""
 
 import asyncio
-import json
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,12 +10,17 @@ import pytest
 
 import scripted_model
 from agent_jobs import ENDED
+from agentjob_gateway import answers
 from mcp_place import Place, two_replicas
 
 pytestmark = pytest.mark.cli
 
 TASK = '[script: use-mcp mcp__agentjob__run_claude_agent "prompt=Mend the tests."]'
 WITHIN = 60.0
+KEY = "laptop"
+SERVERS = ".mcp.json"
+OWN = Path(__file__).parents[2] / SERVERS
+"""The repository's own, with which Claude Code has the gateway of GATEWAY and KEY."""
 
 
 @pytest.fixture
@@ -26,20 +31,21 @@ async def place() -> AsyncIterator[Place]:
 
 @pytest.fixture
 async def claude(place: Place, tmp_path: Path) -> AsyncIterator[sdk.ClaudeSDKClient]:
-    """Claude Code with an `.mcp.json` that points at the door, and no way to anywhere but there and the model."""
-    home, servers = tmp_path / "home", tmp_path / ".mcp.json"
+    """Claude Code in a project with OWN, and no way to anywhere but the door and the model."""
+    home, project = tmp_path / "home", tmp_path / "project"
     home.mkdir()
-    server = {"type": "http", "url": place.urls[0], "headers": {"Authorization": "Bearer ci"}}
-    servers.write_text(json.dumps({"mcpServers": {"agentjob": server}}))
+    project.mkdir()
+    shutil.copy(OWN, project / SERVERS)
     async with scripted_model.running() as model:
         options = sdk.ClaudeAgentOptions(
-            cwd=tmp_path,
+            cwd=project,
             permission_mode="bypassPermissions",
-            setting_sources=[],
-            mcp_servers=servers,
+            setting_sources=["project"],
             env={
                 "HOME": str(home),
                 "IS_SANDBOX": "1",
+                "GATEWAY": place.urls[0].removesuffix("/mcp"),
+                "KEY": KEY,
                 "ANTHROPIC_BASE_URL": model.url,
                 "ANTHROPIC_API_KEY": "x",
                 "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -59,7 +65,9 @@ async def result(client: sdk.ClaudeSDKClient) -> sdk.ResultMessage:
 
 
 async def test_claude_code_gets_the_agents_answer(place: Place, claude: sdk.ClaudeSDKClient) -> None:
-    await place.jobs.set(await place.jobs.one(), ENDED)
+    key = await place.jobs.one()
+    assert answers.submitter(place.jobs.there[key]) == f"key:{KEY}"
+    await place.jobs.set(key, ENDED)
     found = await result(claude)
     assert not found.is_error
     assert '"result":"Mended."' in (found.result or "")
