@@ -19,7 +19,7 @@ Object = dict[str, Any]
 
 PAGE = """<!doctype html><title>Watch</title><script>
 const told = [];
-const source = new EventSource('/claude/stream');
+const source = new EventSource('/claude/stream%s');
 source.onmessage = ({data}) => {
   if (data === '[DONE]') {
     source.close();
@@ -40,7 +40,9 @@ class Site:
     gateway: Gateway
     session: aiohttp.ClientSession
     prompt: str
-    cut_after: list[int] = field(default_factory=list)
+    is_cookie: bool
+    """Whether the ticket is a cookie; it stands in the stream's address otherwise."""
+    cut_after: list[int]
     """After so many bytes the first streams break off, one after another."""
     asked: list[str | None] = field(default_factory=list)
     """The Last-Event-ID of each request for the stream."""
@@ -52,13 +54,16 @@ class Site:
         return app
 
     async def page(self, _: web.Request) -> web.Response:
-        """The site has a key; the page gets a ticket, as a cookie."""
+        """The site has a key; the page gets a ticket."""
         key = {"Authorization": f"Bearer {self.gateway.key}"}
         body = {"prompt": self.prompt}
         async with self.session.post(f"{self.gateway.url}/v1/tickets", json=body, headers=key) as answer:
             assert answer.status == 201, await answer.text()
-            cookie = answer.headers["Set-Cookie"]
-        return web.Response(text=PAGE, content_type="text/html", headers={"Set-Cookie": cookie})
+            cookie, ticket = answer.headers["Set-Cookie"], (await answer.json())["ticket"]
+        response = web.Response(text=PAGE % ("" if self.is_cookie else f"?ticket={ticket}"), content_type="text/html")
+        if self.is_cookie:
+            response.headers["Set-Cookie"] = cookie
+        return response
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.headers.get("Last-Event-ID"))
@@ -85,9 +90,11 @@ class Site:
 
 
 @asynccontextmanager
-async def site(gateway: Gateway, prompt: str, cut_after: list[int]) -> AsyncIterator[tuple[Site, str]]:
-    async with aiohttp.ClientSession() as session:
-        found = Site(gateway, session, prompt, cut_after)
+async def site(
+    gateway: Gateway, prompt: str, *, is_cookie: bool, cut_after: list[int]
+) -> AsyncIterator[tuple[Site, str]]:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        found = Site(gateway, session, prompt, is_cookie, cut_after)
         runner = web.AppRunner(found.app(), shutdown_timeout=0.1)
         await runner.setup()
         try:
@@ -97,15 +104,14 @@ async def site(gateway: Gateway, prompt: str, cut_after: list[int]) -> AsyncIter
             await runner.cleanup()
 
 
-@pytest.mark.parametrize(
-    ("cut_after", "requests"),
-    [pytest.param([], 1, id="in one go"), pytest.param([900, 3000], 3, id="though it is cut off twice")],
-)
+@pytest.mark.parametrize("is_cookie", [True, False], ids=["with a cookie", "with a ticket in the address"])
+@pytest.mark.parametrize("cut_after", [[], [900, 3000]], ids=["in one go", "though it is cut off twice"])
 async def test_a_page_sees_every_message_once(
-    gateway: Gateway, jobs: Jobs, tmp_path: Path, cut_after: list[int], requests: int
+    gateway: Gateway, jobs: Jobs, tmp_path: Path, is_cookie: bool, cut_after: list[int]
 ) -> None:
-    before = jobs.count()
-    async with site(gateway, "[script: many-turns 3]", cut_after) as (found, url), page_open(url, tmp_path):
+    before, requests = jobs.count(), len(cut_after) + 1
+    where = site(gateway, "[script: many-turns 3]", is_cookie=is_cookie, cut_after=cut_after)
+    async with where as (found, url), page_open(url, tmp_path):
         async with asyncio.timeout(90):
             told = await found.told
     texts = [block["text"] for kind, *rest in told if kind == "assistant" for block in rest[0] if "text" in block]
