@@ -15,7 +15,7 @@ from agentjob_gateway.cache import JobCache
 from agentjob_gateway.caller import Caller, Verb
 from agentjob_gateway.census import Census
 from agentjob_gateway.errors import BadRequest, Missing, NotAllowed, TooMany, Unavailable
-from agentjob_gateway.submission import Submission, check_name, check_same, manifest
+from agentjob_gateway.submission import Submission, check_name, check_same, manifest, mark_of
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client
 from agentjob_kube.errors import AlreadyExists, ApiError, NotFound, ServerError, Unreachable
@@ -72,6 +72,13 @@ class Jobs:
         if chosen not in served or not await self.rights.allows(caller, verb, chosen, is_own=True):
             raise NotAllowed(f"{caller.name} may not {verb} agentjobs in the namespace {chosen!r}")
         return chosen
+
+    def knows(self, caller: Caller, namespace: str, submission: Submission) -> bool:
+        """Whether it is known here that the same Idempotency-Key has made its job."""
+        if (key := submission.idempotency_key) is None:
+            return False
+        name = self.census.submitted(mark_of(caller, namespace, key))
+        return name is not None and self.cache.get(Key(namespace, name)) is not None
 
     async def submit(self, caller: Caller, namespace: str, submission: Submission) -> Submitted:
         """Makes a job, or finds the one that the same Idempotency-Key has made."""

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any, Final
 
 from aiohttp import web
@@ -11,10 +12,10 @@ from agentjob_api.names import Key
 from agentjob_gateway import audit, sse
 from agentjob_gateway.audit import Deed
 from agentjob_gateway.caller import Verb
-from agentjob_gateway.doors import CALLER, DOORS, REQUEST, TICKET, body_of, key_of, namespace_of
+from agentjob_gateway.doors import CALLER, CHANGED, DOORS, REQUEST, TICKET, body_of, key_of, namespace_of
 from agentjob_gateway.errors import BadRequest, NotAcceptable, NotAllowed, Unprocessable
 from agentjob_gateway.reader import Streaming
-from agentjob_gateway.rest import answer, check_begins, claude_spec, claude_submission, submit
+from agentjob_gateway.rest import answer, check_begins, claude_spec, claude_submission
 from agentjob_gateway.submission import Submission, checked_key
 from agentjob_gateway.tickets import BACK_SECONDS, COOKIE, SECONDS, Ticket
 
@@ -75,8 +76,11 @@ async def _job_of(request: web.Request) -> Object:
 
 async def _begun(request: web.Request, submission: Submission) -> Object:
     """The job of a submission, which is not made where it could not be watched: its client would not hear its id."""
-    with request.app[DOORS].hub.room():
-        return (await submit(request, submission)).job
+    doors, caller, namespace = request.app[DOORS], request[CALLER], await namespace_of(request, Verb.SUBMIT)
+    with nullcontext() if doors.jobs.knows(caller, namespace, submission) else doors.hub.room():
+        made = await doors.jobs.submit(caller, namespace, submission)
+    request[CHANGED] = True
+    return made.job
 
 
 async def _found(request: web.Request, name: str) -> Object:

@@ -4,10 +4,12 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from agentjob_gateway.access import ACCESS
@@ -213,20 +215,39 @@ async def test_who_comes_back_to_a_job_it_cannot_see_is_told_so_and_makes_none(d
     assert (answer.status, place.cluster.made("agentjobs")) == (404, ["fix"])
 
 
-async def test_of_a_task_with_no_room_to_watch_it_no_job_is_made(place: Served) -> None:
+@asynccontextmanager
+async def small(place: Served, channels: int) -> AsyncIterator[tuple[Hub, TestClient[web.Request, web.Application]]]:
+    """Doors at which so many jobs are watched at most, and a client at them."""
     limits = Limits(requests_per_minute=60, concurrent_jobs=5, streams=5)
     keys, cache, census = KeyDirectory(place.keys), JobCache((NAMESPACE,)), Census()
-    hub = Hub(place.client, cache, TUNING._replace(channels=0))
+    cache.listeners.append(census.heard)
+    hub = Hub(place.client, cache, TUNING._replace(channels=channels))
     jobs = Jobs(client=place.client, cache=cache, census=census, rights=Gate(Reviews(place.client)), queue_depth=10)
     known = Authenticator(keys=keys, tokens=None, limits=limits, clock=now)
     doors = Doors(jobs=jobs, hub=hub, streams=Streams(), tickets=Tickets(keys.signing_key))
     app = application(doors, Entrance(authenticator=known, rates=Rates(), metrics=Metrics()), CLAUDE, 1024)
-    async with TestClient(TestServer(app)) as client:
-        headers = {"Authorization": f"Bearer {place.key()}"}
-        posted = await client.post("/claude/stream", json={"prompt": "x"}, headers=headers)
-        asked = await client.get("/claude/stream?prompt=x", headers=headers)
+    async with TestClient(TestServer(app), headers={"Authorization": f"Bearer {place.key()}"}) as client:
+        try:
+            yield hub, client
+        finally:
+            await hub.shutdown()
+
+
+async def test_of_a_task_with_no_room_to_watch_it_no_job_is_made(place: Served) -> None:
+    async with small(place, channels=0) as (_, client):
+        posted = await client.post("/claude/stream", json={"prompt": "x"})
+        asked = await client.get("/claude/stream?prompt=x")
     assert (posted.status, posted.headers["Retry-After"], asked.status) == (503, "2", 503)
     assert place.cluster.made("agentjobs") == []
+
+
+async def test_a_task_that_is_repeated_needs_no_room_where_its_job_is_watched(place: Served) -> None:
+    def posted(key: str) -> AbstractAsyncContextManager[ClientResponse]:
+        return client.post("/claude/stream", json={"prompt": "x"}, headers={"Idempotency-Key": key})
+
+    async with small(place, channels=1) as (_, client), posted("one"), posted("one") as again, posted("two") as other:
+        assert (again.status, other.status) == (200, 503)
+    assert len(place.cluster.made("agentjobs")) == 1
 
 
 @pytest.mark.parametrize("asked", ["prompt=x&continue=true", "job_id=fix&continue=true", "prompt=x&continue="])
