@@ -17,7 +17,7 @@ from agentjob_gateway.errors import RETRY_SECONDS, Unavailable
 from agentjob_gateway.follow import Counts
 from agentjob_gateway.history import ArchiveError, History
 from agentjob_gateway.known import Known
-from agentjob_gateway.reader import Reader, Streaming
+from agentjob_gateway.reader import Reader, Streaming, elsewhere
 from agentjob_gateway.reading import Gap
 from agentjob_gateway.ring import Entry
 from agentjob_gateway.sse import END, OPEN, START, Position
@@ -131,13 +131,16 @@ class Hub:
     async def stream(self, request: web.Request, job: Object, after: Position) -> web.StreamResponse:
         """The answer to a request for a job's events after a position: server-sent events, which go on by themselves.
 
-        A client that has all of it gets 204, which keeps an EventSource from asking again.
+        A client that has all of it gets 204, which keeps an EventSource from asking again. One that comes while this
+        gateway is about to stop is sent elsewhere: its job may just have been made, and an error would not name it.
 
         Raises:
-            Unavailable: too many jobs are watched here, or this gateway is about to stop.
+            Unavailable: too many jobs are watched here.
         """
         if after == END:
             return web.Response(status=204)
+        if self._is_closing:
+            return elsewhere(job["metadata"]["name"], after)
         response, uid = Streaming(), job["metadata"]["uid"]
         channel = self._join(key_of(job), uid, after)
         try:

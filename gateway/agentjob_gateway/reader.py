@@ -63,6 +63,17 @@ class Streaming(web.StreamResponse):
         """Does nothing: the body has not ended."""
 
 
+def elsewhere(job: str, position: Position) -> web.Response:
+    """The answer to a client that is to watch a job at another gateway: a stream that says which, and is over.
+
+    Anything but 200, and an EventSource would not come back at all.
+    """
+    events = sse.mark(job, position) + sse.retry(_between(RETRY_ELSEWHERE))
+    response = web.Response(body=events, headers=sse.HEADERS)
+    response.force_close()
+    return response
+
+
 class Reader(asyncio.Protocol):
     """Writes a job's stream to one client: straight to its connection while it keeps up, at its own pace otherwise.
 
@@ -116,8 +127,7 @@ class Reader(asyncio.Protocol):
             return
         if not transport.is_reading():
             transport.resume_reading()  # or it would never be heard that the client goes
-        if self.position != sse.START:
-            self._write(sse.chunked(sse.mark(self._channel.job, self.position)))
+        self._write(sse.chunked(sse.mark(self._channel.job, self.position)))
         self._write(_retry(RETRY))
         self._tell_state()
         self._start()
@@ -272,4 +282,8 @@ class Reader(asyncio.Protocol):
 
 
 def _retry(between: tuple[int, int]) -> bytes:
-    return sse.chunked(sse.retry(random.randint(*between)))  # noqa: S311 - no secret
+    return sse.chunked(sse.retry(_between(between)))
+
+
+def _between(ends: tuple[int, int]) -> int:
+    return random.randint(*ends)  # noqa: S311 - no secret

@@ -16,7 +16,8 @@
     id: fix/end                         the end, or {"error":…,"reason":…} in place of [DONE]
     data: [DONE]
 
-Of these, only what has an id moves a client on: it comes back with the last one in `Last-Event-ID`.
+Of these, only what has an id moves a client on: it comes back with the last one in `Last-Event-ID`. Before the first of
+them comes where the client is, as an id alone: fix/start in a stream from the beginning.
 """
 
 import re
@@ -51,7 +52,8 @@ END: Final = Position(1_000_000, 0)
 OPEN: Final = 10**15
 """After every line of an attempt: a seq has fifteen digits at most."""
 
-_ID: Final = re.compile(r"([^/\s]{1,253})/(?:end|([1-9][0-9]{0,5})-([1-9][0-9]{0,14}))")
+_WORDS: Final = {START: "start", END: "end"}
+_ID: Final = re.compile(r"([^/\s]{1,253})/(?:(start|end)|([1-9][0-9]{0,5})-([1-9][0-9]{0,14}))")
 _NEWLINE: Final = re.compile(rb"\r\n|\r|\n")
 _UNFIT: Final = re.compile(r"[\r\n\0]")
 _NOTICE_BEGINS: Final = b'{"type":"agentjob"'
@@ -59,7 +61,7 @@ _NOTICE_BEGINS: Final = b'{"type":"agentjob"'
 
 def id_of(job: str, position: Position) -> str:
     """The id of the event after which a client is at a position."""
-    return f"{job}/end" if position == END else f"{job}/{position.attempt}-{position.seq}"
+    return f"{job}/{_WORDS.get(position) or f'{position.attempt}-{position.seq}'}"
 
 
 def job_of(event_id: str) -> str:
@@ -77,10 +79,12 @@ def parse_id(event_id: str, job: str) -> Position:
     found = _ID.fullmatch(event_id)
     if found is None:
         raise ValueError(f"expected an id such as {id_of(job, Position(1, 17))}, found {event_id[:100]!r}")
-    name, attempt, seq = found.groups()
+    name, word, attempt, seq = found.groups()
     if name != job:
         raise ValueError(f"expected the id of an event of the job {job!r}, found one of {name!r}")
-    return END if attempt is None else Position(int(attempt), int(seq))
+    if word is not None:
+        return START if word == _WORDS[START] else END
+    return Position(int(attempt), int(seq))
 
 
 def frame(data: bytes, *, event_id: str | None = None, event: str | None = None) -> bytes:
@@ -143,7 +147,7 @@ def mark(job: str, position: Position) -> bytes:
     """Where a client is, and no event.
 
     In each stream a client begins without a last id, also when it has come back with one: an event that has none would
-    make it forget.
+    make it forget. And a client that has got nothing else knows its job by this.
     """
     return f"id: {id_of(job, position)}\n\n".encode()
 

@@ -307,7 +307,9 @@ async def test_who_is_sent_elsewhere_misses_nothing(at: Watched) -> None:
     assert viewer.lines + again.lines == numbered(1, 2, 3, 4, 5, 6, 7)
     assert viewer.closing is None
     assert 500 <= (viewer.source.retry or 0) <= 2_000
-    assert (await at.watch(replica)).response.status == 503
+    sent_on = await (await at.watch(replica, viewer.lines[-1])).until_end()
+    assert (sent_on.response.status, sent_on.source.events) == (200, [])
+    assert sent_on.source.last_event_id == viewer.source.last_event_id
     assert await nobody_watches(replica)
 
 

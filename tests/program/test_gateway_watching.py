@@ -29,6 +29,7 @@ from agentjob_gateway.serve import now
 from agentjob_gateway.tickets import COOKIE, Ticket, Tickets
 from agentjob_gateway.tokens import Reviews
 from event_source import Event, EventSource
+from fake_cluster import Fault
 from operated import until
 from served import NAMESPACE, SIGNING_KEY, Answer, Door, Served, served
 
@@ -200,7 +201,8 @@ async def test_who_comes_back_to_a_task_of_its_own_goes_on_there_and_makes_no_ot
     async with door.session.post(url, json=task, headers={"Authorization": f"Bearer {place.key()}"}):
         [name] = place.cluster.made("agentjobs")
     await finish(place, name)
-    for last, rest in (("1-1", [f"{name}/1-2", f"{name}/1-3", f"{name}/end"]), ("end", [])):
+    whole = [f"{name}/{each}" for each in ("1-1", "1-2", "1-3", "end")]
+    for last, rest in (("start", whole), ("1-1", whole[1:]), ("end", [])):
         headers = {"Last-Event-ID": f"{name}/{last}"}
         again = await door.ask("POST", "/claude/stream", place.key(), json=task, headers=headers)
         assert (again.status, ids(again)) == (200 if rest else 204, rest)
@@ -216,25 +218,30 @@ async def test_who_comes_back_to_a_job_it_cannot_see_is_told_so_and_makes_none(d
 
 
 @asynccontextmanager
-async def small(place: Served, channels: int) -> AsyncIterator[tuple[Hub, TestClient[web.Request, web.Application]]]:
-    """Doors at which so many jobs are watched at most, and a client at them."""
+async def small(place: Served, channels: int) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    """A client at doors where so many jobs are watched at most, and that close where a create has no answer."""
+
+    async def close(_: float) -> None:
+        await hub.shutdown()
+
     limits = Limits(requests_per_minute=60, concurrent_jobs=5, streams=5)
     keys, cache, census = KeyDirectory(place.keys), JobCache((NAMESPACE,)), Census()
     cache.listeners.append(census.heard)
     hub = Hub(place.client, cache, TUNING._replace(channels=channels))
-    jobs = Jobs(client=place.client, cache=cache, census=census, rights=Gate(Reviews(place.client)), queue_depth=10)
+    rights = Gate(Reviews(place.client))
+    jobs = Jobs(client=place.client, cache=cache, census=census, rights=rights, queue_depth=10, sleep=close)
     known = Authenticator(keys=keys, tokens=None, limits=limits, clock=now)
     doors = Doors(jobs=jobs, hub=hub, streams=Streams(), tickets=Tickets(keys.signing_key))
     app = application(doors, Entrance(authenticator=known, rates=Rates(), metrics=Metrics()), CLAUDE, 1024)
     async with TestClient(TestServer(app), headers={"Authorization": f"Bearer {place.key()}"}) as client:
         try:
-            yield hub, client
+            yield client
         finally:
             await hub.shutdown()
 
 
 async def test_of_a_task_with_no_room_to_watch_it_no_job_is_made(place: Served) -> None:
-    async with small(place, channels=0) as (_, client):
+    async with small(place, channels=0) as client:
         posted = await client.post("/claude/stream", json={"prompt": "x"})
         asked = await client.get("/claude/stream?prompt=x")
     assert (posted.status, posted.headers["Retry-After"], asked.status) == (503, "2", 503)
@@ -245,9 +252,25 @@ async def test_a_task_that_is_repeated_needs_no_room_where_its_job_is_watched(pl
     def posted(key: str) -> AbstractAsyncContextManager[ClientResponse]:
         return client.post("/claude/stream", json={"prompt": "x"}, headers={"Idempotency-Key": key})
 
-    async with small(place, channels=1) as (_, client), posted("one"), posted("one") as again, posted("two") as other:
+    async with small(place, channels=1) as client, posted("one"), posted("one") as again, posted("two") as other:
         assert (again.status, other.status) == (200, 503)
     assert len(place.cluster.made("agentjobs")) == 1
+
+
+async def test_a_task_whose_gateway_stops_while_its_job_is_made_goes_on_elsewhere(door: Door, place: Served) -> None:
+    place.cluster.fail(Fault("create", "agentjobs", "cut"))
+    task, source = {"prompt": "x"}, EventSource()
+    async with small(place, channels=1) as client:
+        answer = await client.post("/claude/stream", json=task)
+        source.read(await answer.read())
+    [name] = place.cluster.made("agentjobs")
+    assert (answer.status, source.events, source.last_event_id) == (200, [], f"{name}/start")
+    assert 500 <= (source.retry or 0) <= 2_000
+    await finish(place, name)
+    headers = {"Last-Event-ID": source.last_event_id}
+    again = await door.ask("POST", "/claude/stream", place.key(), json=task, headers=headers)
+    assert ids(again)[-1] == f"{name}/end"
+    assert place.cluster.made("agentjobs") == [name]
 
 
 @pytest.mark.parametrize("asked", ["prompt=x&continue=true", "job_id=fix&continue=true", "prompt=x&continue="])

@@ -119,7 +119,7 @@ def test_what_is_no_event_is_not_dispatched() -> None:
     assert (found.events, found.retry, found.comments) == ([], 2_500, [""])
 
 
-@pytest.mark.parametrize("position", [Position(1, 1), Position(12, 10**15 - 1), Position(999_999, 3), END])
+@pytest.mark.parametrize("position", [START, Position(1, 1), Position(12, 10**15 - 1), Position(999_999, 3), END])
 def test_an_id_leads_back_to_its_position(position: Position) -> None:
     event_id = sse.id_of("fix.all", position)
     assert sse.parse_id(event_id, "fix.all") == position
@@ -132,7 +132,8 @@ def test_positions_are_in_the_order_of_a_stream() -> None:
 
 NO_IDS = (
     "", "fix", "fix/", "fix/1", "fix/1-", "fix/0-1", "fix/1-0", "fix/-1-2", "fix/1-2 ", "fix/1-2-3", "/1-2", "fix/END",
-    "fix/٣-1", "fix/1000000-1", "fix/1-1000000000000000", "a/b/1-2", "fix/1-2\n", "x" * 10_000, "fix/\udcff-1",
+    "fix/0-0", "fix/٣-1", "fix/1000000-1", "fix/1-1000000000000000", "a/b/1-2", "fix/1-2\n", "x" * 10_000,
+    "fix/\udcff-1",
 )  # fmt: skip
 
 
