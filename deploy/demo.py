@@ -41,12 +41,13 @@ def main() -> int:
         apply_sample(stack)
         watch(stack)
         status = finished(stack)
-        door = demo_door.open_door(stack, NAMESPACE)
+        demo_door.open_door(stack, NAMESPACE)
     except ClusterError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     report(status)
-    print(demo_door.commands(door, JOB))
+    print(next_steps(stack))
+    print(demo_door.commands(stack, NAMESPACE, JOB))
     return 0 if status.get("phase") == "Succeeded" else 1
 
 
@@ -121,7 +122,7 @@ def finished(stack: Stack) -> dict[str, Any]:
 
 
 def report(status: Mapping[str, Any]) -> None:
-    """The outcome, and what to try next."""
+    """The outcome."""
     usage, result = status.get("usage", {}), status.get("result", {})
     tokens = (
         f"{usage.get('inputTokens', 0):,} in, {usage.get('outputTokens', 0):,} out; the cache gave"
@@ -138,7 +139,6 @@ def report(status: Mapping[str, Any]) -> None:
     print()
     for name, value in rows.items():
         print(f"{name:>8}  {value}")
-    print(NEXT)
 
 
 def seconds(status: Mapping[str, Any]) -> float:
@@ -149,14 +149,20 @@ def seconds(status: Mapping[str, Any]) -> float:
     return (ended - begun).total_seconds()
 
 
+def next_steps(stack: Stack) -> str:
+    """What to try with kubectl, to be pasted."""
+    return NEXT.format(env=ENV, clean="") if stack.published else NEXT.format(env="", clean=" CLUSTER=current")
+
+
+ENV = """
+  eval "$(python3 deploy/kind/cluster.py env)"     # kubectl, helm and docker of this cluster"""
 NEXT = f"""
-What to try next:
-  eval "$(python3 deploy/kind/cluster.py env)"     # kubectl, helm and docker of this cluster
+What to try next:{{env}}
   kubectl get agentjobs -n {NAMESPACE} -o wide
   kubectl describe agentjob {JOB} -n {NAMESPACE}
   kubectl logs -n {NAMESPACE} {JOB}-1      # every message, one JSON object a line
   kubectl explain agentjob.spec --recursive
-  make demo-clean                                  # take everything away again"""
+  make demo-clean{{clean:<34}}# take everything away again"""
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from deploy.kind.steps import STEPS
 from deploy.stack import ROOT, Stack
 
 PORT = PUBLISHED[0]
+FORWARDED = 8080
+"""The port of this machine that is led to the gateway of a cluster which publishes none here."""
 KEYS = "agentjob-keys"
 """The Secret."""
 NAME = "demo"
@@ -49,35 +51,40 @@ def ensure_key(stack: Stack, namespace: str) -> None:
     _keep(KEY=key, GATEWAY="")
 
 
-def open_door(stack: Stack, namespace: str) -> str:
-    """The gateway's address on this machine, once it takes the key; "" on a cluster that publishes none here.
+def open_door(stack: Stack, namespace: str) -> None:
+    """Leaves the gateway's address on this machine in the file, once it takes the key if that can be seen from here.
 
     Raises:
         ClusterError: it does not take the key in time.
     """
-    if PORT not in stack.published:
-        return ""
-    url, key = f"http://{stack.published[PORT]}", _kept("KEY")
-    with STEPS.step("gateway takes the key"):
-        # A change of the Pods makes the kubelet look at their Secrets at once instead of within two minutes.
-        pods = ("pods", "-l", "app.kubernetes.io/component=gateway", "-n", namespace)
-        stack.kubectl("annotate", *pods, "--overwrite", f"agentjob.dev/keys-changed={time.time():.0f}")
-        deadline = time.monotonic() + READY_SECONDS
-        while (why := _refusal(stack.published[PORT], key)) is not None:
-            if time.monotonic() > deadline:
-                raise ClusterError(f"The gateway at {url} does not take the demo's key after {READY_SECONDS} s: {why}")
-            time.sleep(0.2)
-    _keep(KEY=key, GATEWAY=url)
-    return url
+    key, place = _kept("KEY"), stack.published.get(PORT)
+    # A change of the Pods makes the kubelet look at their Secrets at once instead of within two minutes.
+    pods = ("pods", "-l", "app.kubernetes.io/component=gateway", "-n", namespace)
+    stack.kubectl("annotate", *pods, "--overwrite", f"agentjob.dev/keys-changed={time.time():.0f}")
+    if place is not None:
+        with STEPS.step("gateway takes the key"):
+            _wait(place, key)
+    _keep(KEY=key, GATEWAY=f"http://{place or f'127.0.0.1:{FORWARDED}'}")
 
 
-def commands(url: str, job: str) -> str:
+def _wait(place: str, key: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while (why := _refusal(place, key)) is not None:
+        if time.monotonic() > deadline:
+            raise ClusterError(f"The gateway at {place} does not take the demo's key after {READY_SECONDS} s: {why}")
+        time.sleep(0.2)
+
+
+def commands(stack: Stack, namespace: str, job: str) -> str:
     """What to try with the gateway, to be pasted."""
-    if not url:
-        return ""
-    return COMMANDS.format(file=file().relative_to(ROOT), job=job)
+    way = "" if PORT in stack.published else WAY.format(namespace=namespace, port=FORWARDED)
+    return way + COMMANDS.format(file=file().relative_to(ROOT), job=job)
 
 
+WAY = """
+The gateway has no port of this machine. In another terminal, left open for what follows:
+  kubectl port-forward -n {namespace} service/agentjob-gateway {port}:80
+"""
 COMMANDS = """
 The same job through the gateway, with curl, as server-sent events, and by MCP:
   source {file}
