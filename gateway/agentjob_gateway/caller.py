@@ -56,6 +56,8 @@ class Caller:
     """Of a Kubernetes user."""
     uid: str = ""
     """Of a Kubernetes user."""
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Of a Kubernetes user: what else authentication says, by which authorizers may narrow what a token is good for."""
 
 
 def permits(role: Role, verb: Verb, *, is_own: bool) -> bool:

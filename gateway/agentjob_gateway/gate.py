@@ -173,7 +173,7 @@ class Gate:
         """
         if caller.role is not None:
             return caller.namespace == namespace and permits(caller.role, verb, is_own=is_own)
-        key = (caller.username, caller.uid, caller.groups, verb, namespace)
+        key = (caller.username, caller.uid, caller.groups, caller.extra, verb, namespace)
         return await self._recent.answer(key, partial(self._review, caller, verb, namespace))
 
     async def _review(self, caller: Caller, verb: Verb, namespace: str) -> bool:
@@ -181,4 +181,6 @@ class Gate:
         spec = {"user": caller.username, "groups": list(caller.groups), "resourceAttributes": attributes}
         if caller.uid:
             spec["uid"] = caller.uid
+        if caller.extra:
+            spec["extra"] = {name: list(values) for name, values in caller.extra}
         return (await self._reviews.status(SUBJECT_ACCESS_REVIEWS, spec)).get("allowed") is True

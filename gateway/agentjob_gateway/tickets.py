@@ -68,7 +68,10 @@ class Tickets:
         Raises:
             Unavailable: no key is there to sign with.
         """
-        body = _encoded(orjson.dumps(asdict(ticket)))
+        found = asdict(ticket)
+        if not ticket.caller.extra:
+            del found["caller"]["extra"]  # an address is to be short
+        body = _encoded(orjson.dumps(found))
         return f"{body}.{_encoded(self._mac(body))}"
 
     def check(self, text: str, now: datetime, back_to: str = "") -> Ticket:
@@ -122,6 +125,7 @@ def _read(found: dict[str, Any]) -> Ticket:
             | {
                 "limits": Limits(**caller.pop("limits")),
                 "groups": tuple(caller.pop("groups")),
+                "extra": tuple((name, tuple(values)) for name, values in caller.pop("extra", ())),
                 "role": None if role is None else Role(role),
             }
         ),

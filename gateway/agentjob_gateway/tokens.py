@@ -162,4 +162,5 @@ def user(status: Object, limits: Limits) -> Caller | None:
         groups=tuple(found.get("groups") or ()),
         username=username,
         uid=found.get("uid") or "",
+        extra=tuple(sorted((name, tuple(values)) for name, values in (found.get("extra") or {}).items())),
     )

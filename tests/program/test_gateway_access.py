@@ -161,6 +161,17 @@ async def test_an_answer_is_for_one_user_with_their_groups(place: Place, other: 
     assert place.asked() == ["create subjectaccessreviews"] * 2
 
 
+async def test_a_token_of_a_narrow_scope_opens_no_more_than_that(place: Place) -> None:
+    for verb in (Verb.GET, Verb.SUBMIT):
+        place.cluster.allow("jane", verb, "agents")
+    place.cluster.know_token("wide", "jane")
+    place.cluster.know_token("narrow", "jane", scopes=("get",))
+    wide, narrow = [await place.authenticator.caller(token) for token in ("wide", "narrow")]
+
+    assert [await place.gate.allows(wide, verb, "agents") for verb in (Verb.GET, Verb.SUBMIT)] == [True, True]
+    assert [await place.gate.allows(narrow, verb, "agents") for verb in (Verb.GET, Verb.SUBMIT)] == [True, False]
+
+
 FAULTS: dict[str, dict[str, Any]] = {
     "an error 500": {},
     "no answer": {"how": "cut"},

@@ -16,7 +16,9 @@ NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 TICKETS = Tickets(lambda: b"k" * 32)
 LIMITS = Limits(requests_per_minute=60, concurrent_jobs=5, streams=5)
 KEY = Caller(name="key:ci", limits=LIMITS, role=Role.SUBMIT, namespace="agents")
-USER = Caller(name="user:eve", limits=LIMITS, username="eve", uid="u-1", groups=("dev", "ops"))
+USER = Caller(
+    name="user:eve", limits=LIMITS, username="eve", uid="u-1", groups=("dev", "ops"), extra=(("scopes", ("get",)),)
+)
 
 
 def ticket(caller: Caller = KEY, job: str | None = "fix") -> Ticket:

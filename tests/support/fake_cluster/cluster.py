@@ -12,6 +12,7 @@ from aiohttp import web
 from fake_cluster.etcd import Etcd
 from fake_cluster.faults import Fault
 from fake_cluster.refusals import Refusal
+from fake_cluster.reviews import SCOPES
 from fake_cluster.server import Seen, Server
 
 T = TypeVar("T")
@@ -75,9 +76,13 @@ class FakeCluster:
         """Answers the next question for a log with a text and status 200, whether there is a Pod or not."""
         self._call(lambda: self._server.logs.leave_text(namespace, pod, text))
 
-    def know_token(self, token: str, username: str, groups: tuple[str, ...] = (), uid: str = "") -> None:
-        """Whose a bearer token is from now on."""
-        user = {"username": username, "groups": list(groups), "uid": uid}
+    def know_token(
+        self, token: str, username: str, groups: tuple[str, ...] = (), uid: str = "", *, scopes: tuple[str, ...] = ()
+    ) -> None:
+        """Whose a bearer token is from now on; with scopes, it is good for these verbs alone."""
+        user: dict[str, Any] = {"username": username, "groups": list(groups), "uid": uid}
+        if scopes:
+            user["extra"] = {SCOPES: list(scopes)}
         self._call(lambda: self._server.reviews.users.update({token: user}))
 
     def forget_token(self, token: str) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 from fake_cluster.kinds import Kind
 
 Object = dict[str, Any]
+SCOPES = "scopes.authorization.example"
+"""What narrows a token to some verbs, as authorizers other than RBAC may."""
 Right = tuple[str, str, str, str, str]
 """User or group, verb, API group, resource and namespace."""
 
@@ -31,4 +33,7 @@ class Reviews:
     def _access(self, spec: Object) -> Object:
         asked = spec["resourceAttributes"]
         right = (asked["verb"], asked["group"], asked["resource"], asked["namespace"])
+        scopes = spec.get("extra", {}).get(SCOPES)
+        if scopes is not None and asked["verb"] not in scopes:
+            return {"allowed": False}
         return {"allowed": any((who, *right) in self.rights for who in (spec["user"], *spec.get("groups", ())))}
