@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple
 
 from pydantic import AwareDatetime, Field, ValidationError
@@ -30,6 +30,7 @@ ID_LENGTH: Final = 8
 SECRET_BYTES: Final = 32
 RANDOM_BYTES: Final = ID_LENGTH + SECRET_BYTES
 """Random bytes that make a key."""
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _ID_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _NOBODY: Final = "0" * 64
 """Compared with where no key has the id: whether an id exists cannot be told from the time that an answer takes."""
@@ -163,7 +164,8 @@ def mint(terms: Terms, now: datetime, randomness: bytes) -> Minted:
 def rotate(keys: Iterable[ApiKey], overlap: timedelta, now: datetime, randomness: bytes) -> Rotation:
     """A key on the terms of the newest of these, for as long as that was made for; the others end after the overlap."""
     keys = tuple(keys)
-    newest = max(keys, key=lambda key: key.created_at)
+    # Of two of one second, the one that was not given its end by a rotation is the newer.
+    newest = max(keys, key=lambda key: (key.created_at, key.expires_at or _NEVER))
     now = now.replace(microsecond=0)
     expires = now + (newest.expires_at - newest.created_at) if newest.expires_at else None
     end = now + overlap

@@ -175,6 +175,17 @@ def test_a_rotated_key_has_the_attributes_of_the_newest_for_as_long_as_that_had(
     assert made.id not in {older.id, newest.id}
 
 
+@pytest.mark.parametrize("expires", [None, NOW + 90 * DAY], ids=["without an end", "with an end"])
+def test_a_key_that_was_rotated_in_the_second_it_was_made_hands_on_no_end_of_the_overlap(
+    expires: datetime | None,
+) -> None:
+    first = minted(0, expires_at=expires).key
+    second, (ending,), _ = rotate([first], DAY, NOW, bytes(range(40, 80)))
+
+    for keys in ([ending, second.key], [second.key, ending]):
+        assert rotate(keys, DAY, NOW, bytes(40)).minted.key.expires_at == expires
+
+
 def test_a_key_that_has_expired_stays_so_and_is_to_be_cleared_away() -> None:
     expired = minted(at=NOW - 3 * DAY, expires_at=NOW - DAY).key
 
