@@ -35,6 +35,9 @@ STALE_SECONDS: Final = 300.0
 """After so long without a word from the API server, what is known here is not worth asking for."""
 HANG_UP_SECONDS: Final = 5.0
 """How long requests that are being answered may take at the very end."""
+IDLE_SECONDS: Final = 620.0
+"""After so long without a request, also without a first one, a connection is closed: load balancers, which close theirs
+after 600 s at most, are to be first, or a request may meet the end of its connection."""
 log = logging.getLogger(__name__)
 
 
@@ -115,7 +118,13 @@ async def _doors_open(
     )
     table = (*CLAUDE, *V1, *openapi.routes((*CLAUDE, *V1)))
     app = application(doors, entrance, (*table, mcp_route(tools.post)), settings.max_body_bytes)
-    runner = web.AppRunner(app, access_log=None, logger=logs.http_server(), shutdown_timeout=HANG_UP_SECONDS)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        logger=logs.http_server(),
+        keepalive_timeout=IDLE_SECONDS,
+        shutdown_timeout=HANG_UP_SECONDS,
+    )
     async with tools.running():
         await runner.setup()
         try:
