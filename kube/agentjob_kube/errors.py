@@ -104,6 +104,9 @@ _ADMISSION = re.compile(r'\S+ "[^"]*" is forbidden: |admission webhook "[^"]*" d
 it names no reason; a webhook with what it likes, and where it names nothing, with 400 in older releases
 (https://github.com/kubernetes/kubernetes/blob/3d7848758c5f/staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go).
 What a validation says begins otherwise: Pod "a" is invalid."""
+LONGEST_WAIT = 50.0
+"""Seconds for which an answer may ask to wait. A page of a proxy's under maintenance asks for an hour, an admission
+webhook for what it likes: it may be over sooner, and what waits is to be tried once a minute, spread as it is."""
 MAX_PLAIN = 500
 """Characters kept of an answer that is not Kubernetes' own, such as a proxy's page."""
 
@@ -140,7 +143,5 @@ def _status_object(body: bytes) -> dict[str, object]:
 
 def _seconds(value: object) -> float:
     """A Retry-After in seconds; 0 when there is none, or it is a date (the API server sends seconds)."""
-    try:
-        return max(0.0, float(str(value)))
-    except ValueError:
-        return 0.0
+    text = str(value)
+    return min(float(text), LONGEST_WAIT) if text.isdecimal() else 0.0

@@ -85,6 +85,10 @@ def test_an_answer_becomes_the_error_that_fits(status: int, body: bytes, expecte
         pytest.param(answer("TooManyRequests", retryAfterSeconds=3), "7", 7.0, id="the header before the details"),
         pytest.param(answer("TooManyRequests"), "Wed, 21 Oct 2026 07:28:00 GMT", 0.0, id="a date is not used"),
         pytest.param(answer("TooManyRequests"), "-5", 0.0, id="never less than nothing"),
+        pytest.param(answer("TooManyRequests"), "3600", 50.0, id="never an hour, as a proxy under maintenance would"),
+        pytest.param(answer("TooManyRequests", retryAfterSeconds=2**31 - 1), None, 50.0, id="nor what a webhook likes"),
+        pytest.param(answer("TooManyRequests"), "9" * 400, 50.0, id="nor more seconds than a number holds"),
+        pytest.param(answer("TooManyRequests"), "inf", 0.0, id="what is no number of seconds is not used"),
         pytest.param(b"[1]", None, 0.0, id="JSON of another shape"),
     ],
 )
