@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -109,17 +110,24 @@ async def _act(
 
     A Pod whose job is not known yet is no orphan; and a job may stand otherwise since the one that acted before has
     written, whose Pods are gone by now. No slot is given away before it is known who has one. A namespace that cannot
-    be listed holds up no other: it is served from when it can be.
+    be listed holds up no other, and has no slot: it is served from when it can be.
     """
     await leadership.acquired.wait()
     known: set[str] = set()
 
     async def know(namespace: str) -> None:
-        await watcher.listed_after(namespace, leadership.since)
-        known.add(namespace)
-        watcher.news.set()
-        if acting.is_set():
-            reconciler.serve({namespace})
+        since = leadership.since
+        while True:
+            await watcher.listed_after(namespace, since)
+            known.add(namespace)
+            watcher.news.set()
+            if acting.is_set():
+                reconciler.serve({namespace})
+            await watcher.until(lambda: watcher.is_lost(namespace))
+            since = time.monotonic()
+            known.discard(namespace)
+            reconciler.leave(namespace)
+            log.warning("Namespace %s cannot be listed: its jobs are left alone until it can", namespace)
 
     async with asyncio.TaskGroup() as tasks:
         for namespace in watcher.namespaces:

@@ -69,13 +69,26 @@ class Reconciler:
         for key in keys:
             self.queue.add(key)
 
+    def leave(self, namespace: str) -> None:
+        """Looks at no job of a namespace any more, until it is served again: nothing is heard of it.
+
+        What was known of it is forgotten, as by a start: slots of Pods that may be gone would be lost to all others.
+        """
+        self.served.discard(namespace)
+        for key in self.store.forget(namespace):
+            self.admission.give_up(key)
+            self.alarms.set(key, None)
+            self.sightings.forget(key)
+            self.failures.pop(key, None)
+
     async def work(self) -> None:
         """Takes keys from the queue for ever; what fails is logged and looked at again later."""
         while True:
             key = await self.queue.take()
             started = time.perf_counter()
             try:
-                if (error := await self._tried(key, self.look(key))) is not None:
+                error = await self._tried(key, self.look(key))
+                if error is not None and self.queue.accepts(key):
                     self._failed(key, error)
                     await self._tried(key, self._tell(key))
             finally:
@@ -140,5 +153,6 @@ class Reconciler:
         found, job = self.failures[key], self.store.jobs.get(key)
         if found.told or not found.is_stuck:
             return
-        if await self.say(key, failing.condition(found, job.metadata.generation if job else 0)):
+        said = await self.say(key, failing.condition(found, job.metadata.generation if job else 0))
+        if said and key in self.failures:
             self.failures[key] = replace(found, told=True)

@@ -14,9 +14,13 @@ from agentjob_operator.world import World
 
 @dataclass
 class Sightings:
-    """First times, by job, and by uid and what was seen; as long as the job or a Pod of it is there."""
+    """First times, by job, and by uid and what was seen; as long as the job or a Pod of it is known."""
 
     _first: dict[Key, dict[tuple[str, str], datetime]] = field(default_factory=dict)
+
+    def forget(self, key: Key) -> None:
+        """Forgets what is known of a job."""
+        self._first.pop(key, None)
 
     def noted(self, world: World) -> World:
         """A world with when its Pods, their ends and that of the job were first seen."""

@@ -147,6 +147,17 @@ class Store:
                 changed.add(self.drop_pod(pod))
         return changed
 
+    def forget(self, namespace: str) -> set[Key]:
+        """Forgets a namespace of which nothing is heard, though all of it may be there; the keys of its jobs."""
+        keys = {key for key in (*self.jobs, *self.unread, *self._pods) if key.namespace == namespace}
+        for key in keys:
+            for uid in self._pods.pop(key, {}):
+                self.read.pop(uid, None)
+            for known in (self.jobs, self.unread, self.refusals):
+                known.pop(key, None)
+            self.changed(key)
+        return keys
+
     def mark_deleting(self, pod: PodView) -> None:
         """Notes that a Pod was deleted by us, unless it is gone already: the watch may be quicker than the answer.
 

@@ -70,9 +70,16 @@ class Watcher:
 
     def reachable(self) -> tuple[str, ...]:
         """The namespaces that can be listed, as far as is known; all of them where none can."""
+        return tuple(each for each in self.namespaces if not self._refuses(each)) or self.namespaces
+
+    def is_lost(self, namespace: str) -> bool:
+        """Whether a namespace cannot be listed, and another one can."""
+        return self._refuses(namespace) and namespace not in self.reachable()
+
+    def _refuses(self, namespace: str) -> bool:
         limit = time.monotonic() - REFUSED_AFTER
-        refused = {namespace for (_, namespace), since in self._refused.items() if since <= limit}
-        return tuple(namespace for namespace in self.namespaces if namespace not in refused) or self.namespaces
+        since = (self._refused.get((kind.plural, namespace)) for kind in (AGENT_JOBS, PODS))
+        return any(each is not None and each <= limit for each in since)
 
     async def other_than(self, namespaces: tuple[str, ...]) -> None:
         """Returns once others can be listed than these."""

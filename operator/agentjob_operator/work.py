@@ -65,6 +65,7 @@ class WorkQueue:
             self._again.add(key)
             return
         if not self.accepts(key):
+            self._queued.pop(key, None)
             return
         lane = self._lane(key)
         before, since = self._queued.get(key, (None, time.monotonic()))

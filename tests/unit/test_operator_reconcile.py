@@ -15,6 +15,7 @@ from agentjob_operator.failing import FIRST, OFTEN, SELDOM, STUCK_AFTER
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.reconcile import Reconciler
 from agentjob_operator.settings import LimitsSettings
+from agentjob_operator.sightings import Sightings
 from agentjob_operator.slots import Queue
 from agentjob_operator.store import Store
 from agentjob_operator.work import Alarms, WorkQueue
@@ -334,3 +335,34 @@ def test_a_job_of_a_namespace_that_is_not_served_takes_no_slot() -> None:
     reconciler.serve({"ns"})
 
     assert [reconciler.admission.queue.is_admitted(key) for key in (KEY, Key("away", "away"))] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(None, id="is done"),
+        pytest.param(NoRight("no right", status=403), id="is refused"),
+        pytest.param(Unreachable("no answer"), id="gets no answer"),
+    ],
+)
+async def test_nothing_is_kept_of_a_namespace_that_is_left_though_what_was_begun_there(error: Exception | None) -> None:
+    reconciler, _, acts = loop(limit=1)
+    reconciler.queue.accepts = lambda key: key.namespace in reconciler.served
+
+    async def act(world: World, _: Decision) -> bool:
+        acts.on.append(world.key)
+        reconciler.leave("ns")
+        if error is not None:
+            raise error
+        return True
+
+    reconciler.act = act
+    reconciler.serve({"ns"})
+    await run(reconciler, OTHER)
+
+    assert acts.on == [KEY]
+    assert (reconciler.failures, reconciler.sightings, len(reconciler.queue)) == ({}, Sightings(), 0)
+    assert reconciler.admission.queue.tally("ns") == (0, None, 0)
+    reconciler.store.put_job(job())
+    reconciler.serve({"ns"})
+    assert reconciler.admission.queue.is_admitted(KEY)

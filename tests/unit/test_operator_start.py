@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from agentjob_api.names import Key
 from agentjob_api.status import Condition
 from agentjob_kube.client import Client
 from agentjob_kube.transport import Request
@@ -21,8 +22,8 @@ from agentjob_operator.slots import Queue
 from agentjob_operator.store import Store
 from agentjob_operator.watch import REFUSED_AFTER, Watcher
 from agentjob_operator.work import Alarms, WorkQueue
-from agentjob_operator.world import Decision, Keeping, World
-from worlds import at
+from agentjob_operator.world import CreatePod, Decision, Keeping, World
+from worlds import RUNNING, at, job, pod, running
 
 
 class Silent:
@@ -36,10 +37,6 @@ class Silent:
         yield await self.send(request)
 
 
-async def nothing(world: World, decision: Decision) -> bool:
-    raise AssertionError((world, decision))
-
-
 async def silence(_: object, condition: Condition) -> bool:
     raise AssertionError(condition)
 
@@ -47,7 +44,9 @@ async def silence(_: object, condition: Condition) -> bool:
 class Start:
     """An operator that may act from one moment on, of which namespaces were listed since."""
 
-    def __init__(self, listed: Collection[str], refused: Collection[str], seconds: float) -> None:
+    def __init__(
+        self, listed: Collection[str], refused: Collection[str], seconds: float, slots: int | None = None
+    ) -> None:
         self.store, self.queue = Store(), WorkQueue(4)
         self.acting, self.leadership = asyncio.Event(), Alone()
         self.leadership.since = time.monotonic() - 5
@@ -57,18 +56,45 @@ class Start:
         for namespace in listed:
             self.list(namespace)
         for namespace in refused:
-            self.watcher._refused["agentjobs", namespace] = time.monotonic() - seconds
+            self.refuse(namespace, seconds)
+        self.started: list[Key] = []
         self.reconciler = Reconciler(
             store=self.store,
             queue=self.queue,
             alarms=Alarms(self.queue.add, lambda: at(0)),
-            admission=Admission(store=self.store, queue=Queue(LimitsSettings()), work=self.queue, clock=lambda: at(0)),
-            act=nothing,
+            admission=Admission(
+                store=self.store, queue=Queue(LimitsSettings(running=slots)), work=self.queue, clock=lambda: at(0)
+            ),
+            act=self._act,
             say=silence,
             metrics=Metrics(dict, lambda: 0, lambda: True),
             keeping=Keeping(pod_ttl=timedelta(), archives=False),
             clock=lambda: at(0),
         )
+
+    async def _act(self, world: World, decision: Decision) -> bool:
+        assert world.job is not None
+        if CreatePod(1) in decision.actions:
+            self.started.append(world.key)
+            self.store.put_pod(pod(namespace=world.key.namespace, owner=world.job.metadata.uid, uid="new"))
+        if decision.status is not None:
+            meta = world.job.metadata.model_copy(update={"resource_version": "101"})
+            self.store.put_job(world.job.model_copy(update={"metadata": meta, "status": decision.status}))
+        return True
+
+    def refuse(self, namespace: str, seconds: float) -> None:
+        """LISTs of its jobs are refused, since so many seconds."""
+        self.watcher._refused["agentjobs", namespace] = time.monotonic() - seconds
+        self.watcher.news.set()
+
+    def works(self, namespace: str) -> None:
+        """An agent works there."""
+        self.store.put_job(job(RUNNING, meta={"namespace": namespace}))
+        self.store.put_pod(pod(namespace=namespace, agent=running()))
+
+    def waits(self, namespace: str) -> None:
+        """A job waits there."""
+        self.store.put_job(job(meta={"namespace": namespace, "uid": "waits"}))
 
     def list(self, namespace: str, ago: float = 0.0) -> None:
         """Its jobs and Pods come, as they stood so many seconds ago."""
@@ -85,8 +111,10 @@ class Start:
 
 
 @asynccontextmanager
-async def begun(listed: Collection[str], refused: Collection[str] = (), seconds: float = 0.0) -> AsyncIterator[Start]:
-    start = Start(listed, refused, seconds)
+async def begun(
+    listed: Collection[str], refused: Collection[str] = (), seconds: float = 0.0, slots: int | None = None
+) -> AsyncIterator[Start]:
+    start = Start(listed, refused, seconds, slots)
     task = asyncio.create_task(_act(start.leadership, start.watcher, start.reconciler, start.acting, 2))
     try:
         yield start
@@ -121,6 +149,41 @@ async def test_a_namespace_that_can_be_listed_again_joins() -> None:
         await start.served()
         start.list("dead")
         assert await start.served() == (True, {"alive", "dead"})
+
+
+@pytest.mark.parametrize(
+    ("refused", "seconds", "served", "started"),
+    [
+        pytest.param({"dead"}, REFUSED_AFTER - 1, {"alive", "dead"}, [], id="not at once"),
+        pytest.param({"dead"}, REFUSED_AFTER, {"alive"}, [Key("alive", "fix")], id="after a minute"),
+        pytest.param({"alive", "dead"}, REFUSED_AFTER, {"alive", "dead"}, [], id="not where no other can be listed"),
+    ],
+)
+async def test_a_namespace_that_cannot_be_listed_any_more_loses_its_slots_to_others(
+    refused: Collection[str], seconds: float, served: set[str], started: list[Key]
+) -> None:
+    """With a namespace goes our Role there, and nobody may tell us that the last of its Pods is gone."""
+    async with begun({"alive", "dead"}, slots=1) as start:
+        start.works("dead")
+        start.waits("alive")
+        await start.served()
+        assert start.started == []
+        for namespace in refused:
+            start.refuse(namespace, seconds)
+        assert await start.served() == (True, served)
+        assert start.started == started
+
+
+async def test_what_is_there_of_it_is_looked_at_once_it_can_be_listed_again() -> None:
+    async with begun({"alive", "dead"}) as start:
+        start.works("dead")
+        start.refuse("dead", REFUSED_AFTER)
+        await start.served()
+        assert start.store.keys() == set()
+        start.waits("dead")
+        start.list("dead", ago=-1)
+        assert await start.served() == (True, {"alive", "dead"})
+        assert start.started == [Key("dead", "fix")]
 
 
 async def test_what_was_listed_before_the_lease_was_acquired_does_not_count() -> None:

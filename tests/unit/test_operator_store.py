@@ -139,6 +139,18 @@ def test_our_own_deletion_is_noted_unless_the_watch_was_quicker() -> None:
     assert store.pods(KEY) == ()
 
 
+def test_what_was_forgotten_with_its_namespace_may_come_back() -> None:
+    store, changed = Store(), list[Key]()
+    elsewhere = job(meta={"namespace": "elsewhere"})
+    found = [store.put_job(version(5)), store.put_job(elsewhere), store.put_pod(pod(job="b"))]
+    store.note_read(pod(job="b"), told())
+    store.changed = changed.append
+
+    assert store.forget("ns") == {KEY, B}
+    assert (store.keys(), store.read, set(changed)) == ({elsewhere.key}, {}, {KEY, B})
+    assert [store.put_job(version(5)), store.put_pod(pod(job="b"))] == [found[0], found[2]]
+
+
 def test_the_memory_of_what_is_gone_is_bounded() -> None:
     store = Store()
     for number in range(storing.MAX_GONE + 5):

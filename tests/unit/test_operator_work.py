@@ -98,6 +98,18 @@ async def test_a_key_that_belongs_elsewhere_by_the_time_of_its_turn_waits_there(
     assert await queue.take() == B
 
 
+async def test_a_key_that_is_not_to_be_looked_at_any_more_is_forgotten_until_it_is_again() -> None:
+    queue = WorkQueue(16)
+    queue.add(A)
+    queue.failing, queue.accepts = {A}, lambda key: key == B
+    queue.add(B)
+    assert await taken(queue) == [B]
+
+    queue.failing, queue.accepts = (), lambda _: True
+    queue.add(A)
+    assert await taken(queue) == [A]
+
+
 async def test_what_came_up_while_it_was_held_is_in_the_lane_it_belongs_into_afterwards() -> None:
     queue, failing = WorkQueue(16), set[Key]()
     queue.failing = failing
