@@ -3,6 +3,7 @@
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
@@ -17,6 +18,9 @@ from agentjob_operator.failing import Failing
 from agentjob_operator.slots import Queue
 from agentjob_operator.work import Lane
 
+MAX_MODELS: Final = 100
+"""Models that are counted each by itself. Their names are what runners say, and an agent may write in their place."""
+OTHER_MODELS: Final = "other"
 _PENDING_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600)
 _RUNNING_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21600, 86400)
 _WAIT_BUCKETS = (0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
@@ -156,6 +160,7 @@ class Metrics:
     ) -> None:
         """What is read when it is asked for: the jobs, the keys that wait, and whether this operator acts."""
         self.registry = CollectorRegistry()
+        self._models: set[str] = set()
         self.registry.register(JobsByPhase(jobs))
         self.registry.register(StalledJobs(jobs))
         ProcessCollector(registry=self.registry)
@@ -178,10 +183,15 @@ class Metrics:
         self._attempts = Counter(
             "agentjob_attempts_total", "Attempts that ended, by reason.", ["namespace", "reason"], registry=at
         )
-        self._tokens = Counter("agentjob_tokens_total", "Tokens by model and kind.", ["model", "kind"], registry=at)
+        self._tokens = Counter(
+            "agentjob_tokens_total",
+            'Tokens by model and kind; of all models but the first hundred together, as "other".',
+            ["model", "kind"],
+            registry=at,
+        )
         self._dollars = Counter(
             "agentjob_cost_dollars_total",
-            "US dollars by model, by Claude Code's price list.",
+            "US dollars by model, by Claude Code's price list; by the same models as agentjob_tokens_total.",
             ["model"],
             registry=at,
         )
@@ -239,14 +249,22 @@ class Metrics:
         if attempt.reason is not None:
             self._attempts.labels(namespace, attempt.reason.value).inc()
         if attempt.start_time is not None and attempt.completion_time is not None:
-            self._running.labels(namespace).observe((attempt.completion_time - attempt.start_time).total_seconds())
+            ran = attempt.completion_time - attempt.start_time  # by two clocks, where nobody saw the end
+            self._running.labels(namespace).observe(max(0.0, ran.total_seconds()))
         if attempt.usage is not None:
             self._spent(attempt.usage)
 
     def _spent(self, usage: Usage) -> None:
-        for model, part in usage.by_model.items():
+        for name, part in usage.by_model.items():
+            model = self._model(name)
             self._tokens.labels(model, "input").inc(part.input_tokens)
             self._tokens.labels(model, "output").inc(part.output_tokens)
             self._tokens.labels(model, "cache_read").inc(part.cache_read_input_tokens)
             self._tokens.labels(model, "cache_creation").inc(part.cache_creation_input_tokens)
             self._dollars.labels(model).inc(float(part.cost_usd))
+
+    def _model(self, name: str) -> str:
+        """What a model is counted as."""
+        if len(self._models) < MAX_MODELS:
+            self._models.add(name)
+        return name if name in self._models else OTHER_MODELS

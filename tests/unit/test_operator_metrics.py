@@ -14,7 +14,7 @@ from agentjob_api.reasons import Reason
 from agentjob_kube.errors import ServerError
 from agentjob_operator.decide import decide
 from agentjob_operator.failing import STUCK_AFTER, after
-from agentjob_operator.metrics import FailuresByNamespace, Metrics, QueueByNamespace, StoreAge
+from agentjob_operator.metrics import MAX_MODELS, FailuresByNamespace, Metrics, QueueByNamespace, StoreAge
 from agentjob_operator.pod import Waiting
 from agentjob_operator.settings import LimitsSettings
 from agentjob_operator.slots import Queue, Turn
@@ -63,6 +63,29 @@ def test_an_end_is_counted_with_its_reason_time_tokens_and_dollars() -> None:
     assert found['agentjob_tokens_total{kind="cache_read",model="opus"}'] == 3
     assert found['agentjob_cost_dollars_total{model="opus"}'] == 0.01
     assert 'agentjob_pending_seconds_count{namespace="ns"}' not in found
+
+
+def test_models_that_agents_make_up_do_not_take_ever_more_room() -> None:
+    def took(model: str) -> World:
+        usage = {"byModel": {model: {"inputTokens": 7, "costUSD": "0.5"}}}
+        return world(job(RUNNING), pod(agent=terminated(told(usage=usage))), now=at(62))
+
+    found = counted(*(took(f"model-{number}") for number in range(MAX_MODELS + 10)), took("model-0"))
+
+    tokens = {name: value for name, value in found.items() if name.startswith('agentjob_tokens_total{kind="input"')}
+    assert len(tokens) == MAX_MODELS + 1
+    assert tokens['agentjob_tokens_total{kind="input",model="model-0"}'] == 14
+    assert tokens['agentjob_tokens_total{kind="input",model="other"}'] == 70
+    assert found['agentjob_cost_dollars_total{model="other"}'] == 5
+
+
+def test_a_node_whose_clock_is_ahead_takes_nothing_off_what_was_counted() -> None:
+    gone = world(job({**RUNNING, "attempts": [{"number": 1, "pod": "fix-1", "startTime": at(300)}]}), now=at(62))
+
+    found = counted(ENDS, gone)
+
+    assert found['agentjob_running_seconds_sum{namespace="ns"}'] == 60.0
+    assert found['agentjob_running_seconds_count{namespace="ns"}'] == 2
 
 
 def test_an_agent_never_seen_running_is_counted_as_started_and_ended() -> None:
