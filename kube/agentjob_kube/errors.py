@@ -12,7 +12,7 @@ ApiError
       │    └── AlreadyExists
       ├── Gone              410             this resourceVersion or continue token is no longer kept
       ├── TooManyRequests   429
-      └── ServerError       500 and more
+      └── ServerError       500 and more        or a page where the API server itself would have spoken of an object
 """
 
 import re
@@ -96,6 +96,9 @@ _BY_STATUS: dict[int, type[Refused]] = {
     429: TooManyRequests,
 }
 _OF_CONTENT = {400, 413, 422}
+_OF_OBJECT = {*_OF_CONTENT, 404, 409}
+"""What is said of an object or of what is to become one. By a page, as proxies and paths that are not served have it
+("404 page not found"), nothing is: no job is gone for it, and none can never succeed."""
 _NO_RIGHT = re.compile(r'\bforbidden: User ".*" cannot ', re.DOTALL)
 """Only in words is an authorizer's refusal told from others
 (https://github.com/kubernetes/kubernetes/blob/v1.36.0/staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go)."""
@@ -118,15 +121,16 @@ def refused(status: int, body: bytes, retry_after: str | None = None) -> Refused
     reason = str(answer.get("reason") or "")
     details = answer.get("details")
     seconds = _seconds(retry_after) or _seconds(details.get("retryAfterSeconds") if isinstance(details, dict) else None)
-    return _kind(status, reason, message)(message, status=status, reason=reason, retry_after=seconds)
+    kind = _kind(status, reason, message, is_status=answer.get("kind") == "Status")
+    return kind(message, status=status, reason=reason, retry_after=seconds)
 
 
-def _kind(status: int, reason: str, message: str) -> type[Refused]:
+def _kind(status: int, reason: str, message: str, *, is_status: bool) -> type[Refused]:
     if reason == "AlreadyExists":
         return AlreadyExists
     if status == 403 and _NO_RIGHT.search(message):
         return NoRight
-    if status >= 500:
+    if status >= 500 or (status in _OF_OBJECT and not is_status):
         return ServerError
     if status in _OF_CONTENT and _ADMISSION.match(message):
         return Forbidden

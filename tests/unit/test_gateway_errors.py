@@ -8,7 +8,8 @@ from agentjob_kube.errors import ApiError, Unreachable, refused
 
 
 def status(code: int, reason: str = "", seconds: str | None = None) -> ApiError:
-    return refused(code, f'{{"reason": "{reason}", "message": "its own words"}}'.encode(), seconds)
+    said = f'{{"kind": "Status", "reason": "{reason}", "message": "its own words"}}'
+    return refused(code, said.encode(), seconds)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,9 @@ def status(code: int, reason: str = "", seconds: str | None = None) -> ApiError:
             id="a right of the gateway's",
         ),
         pytest.param(status(404), errors.Missing, "its own words", None, id="a job that is gone"),
+        pytest.param(
+            refused(404, b"404 page not found"), errors.Unavailable, "cannot be reached", 2, id="a page in its place"
+        ),
         pytest.param(status(409), errors.Clash, "its own words; read it again", None, id="a change by somebody else"),
         pytest.param(status(409, "AlreadyExists"), errors.Clash, "its own words", None, id="a name that is taken"),
         pytest.param(status(429, "", "7"), errors.Unavailable, "the cluster is busy", 7, id="a busy cluster"),

@@ -67,6 +67,9 @@ def answer(reason: str, message: str = "no", **details: object) -> bytes:
         pytest.param(429, answer("TooManyRequests"), errors.TooManyRequests, id="too many requests"),
         pytest.param(500, answer("InternalError"), errors.ServerError, id="a failure of the server"),
         pytest.param(502, b"<html>bad gateway</html>", errors.ServerError, id="a proxy's page"),
+        pytest.param(404, b"<html>no such cluster</html>", errors.ServerError, id="a proxy's page that knows nothing"),
+        pytest.param(400, b"400 Bad Request", errors.ServerError, id="a proxy's page that takes no request"),
+        pytest.param(409, b'{"error": "busy"}', errors.ServerError, id="a proxy's JSON"),
         pytest.param(504, answer("Timeout"), errors.ServerError, id="etcd is slow"),
     ],
 )
