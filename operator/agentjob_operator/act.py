@@ -25,7 +25,7 @@ from agentjob_kube.errors import (
     Unreachable,
 )
 from agentjob_kube.resources import AGENT_JOBS, EVENTS, PODS
-from agentjob_operator import manifests
+from agentjob_operator import manifests, rules
 from agentjob_operator.failing import TRIED, trying
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.pod import STOP_ANNOTATION, PodView, view
@@ -189,8 +189,8 @@ class Actor:
 
     def _refused(self, job: AgentJob, message: str, *, for_good: bool) -> None:
         log.warning("Pod refused: %s", message, extra=_about(job))
-        now = self.clock().replace(microsecond=0)
-        self.store.note_refusal(job.key, Refusal(job=job.metadata.uid, for_good=for_good, message=message, at=now))
+        until = self.clock().replace(microsecond=0) + rules.try_again_after(self.store.refused(job.key.namespace))
+        self.store.note_refusal(job.key, Refusal(job=job.metadata.uid, for_good=for_good, message=message, until=until))
 
     async def _stop_pod(self, pod: PodView) -> None:
         """Ends a Pod's time instead of deleting it.

@@ -210,9 +210,8 @@ def _refused(world: World, job: AgentJob) -> Decision:
     if world.refusal.for_good:
         cause = Cause(Reason.INVALID_SPEC, world.refusal.message)
         return _write(job, status.ended(world, job, Ending(cause=cause, finished=world.now)))
-    again = world.refusal.at + rules.TRY_AGAIN_AFTER
     summary = Summary(Phase.PENDING, Standing.POD_REFUSED, world.refusal.message, stalled=True)
-    return _write(job, status.waiting(world, job, summary), look_again=again)
+    return _write(job, status.waiting(world, job, summary), look_again=world.refusal.until)
 
 
 def _stop(world: World, job: AgentJob, pod: PodView, look_again: datetime | None) -> Decision:

@@ -31,8 +31,12 @@ READ_WITHIN: Final = timedelta(seconds=60)
 ARCHIVED_WITHIN: Final = timedelta(hours=1)
 """From the end of a Pod's time to live: how long it is kept for its log to be archived. Then something is wrong with
 the archive, and it must not fill the cluster with Pods."""
-TRY_AGAIN_AFTER: Final = timedelta(seconds=30)
-"""From a refusal of the API server until the Pod is tried again."""
+SOONEST_TRY: Final = timedelta(seconds=30)
+LATEST_TRY: Final = timedelta(minutes=5)
+"""From a refusal of the API server until the Pod is tried again, at least and at most."""
+TRIES_A_SECOND: Final = 10
+"""Of all Pods of a namespace that are refused, within these bounds: what they are refused for is mostly the same, and
+so many find its end soon enough."""
 PLACES_A_SECOND: Final = 10.0
 SOONEST_LOOK: Final = timedelta(seconds=10)
 LATEST_LOOK: Final = timedelta(minutes=5)
@@ -190,7 +194,12 @@ def takes_a_slot(job: AgentJob | None, pods: Iterable[PodView]) -> bool:
 
 def is_refused(refusal: Refusal | None, now: datetime) -> bool:
     """Whether the API server has said no to a job's Pod, and is not to be asked again yet."""
-    return refusal is not None and (refusal.for_good or now < refusal.at + TRY_AGAIN_AFTER)
+    return refusal is not None and (refusal.for_good or now < refusal.until)
+
+
+def try_again_after(refused: int) -> timedelta:
+    """How long until a Pod is tried again that was refused, as so many of its namespace are."""
+    return min(max(timedelta(seconds=refused // TRIES_A_SECOND), SOONEST_TRY), LATEST_TRY)
 
 
 def shown_place(shown: QueueStatus | None, true: QueueStatus) -> QueueStatus:

@@ -63,6 +63,8 @@ class Store:
             return False
         self.jobs[job.key] = job
         self.unread.pop(job.key, None)
+        if job.status.phase.is_final:
+            self.refusals.pop(job.key, None)
         self.changed(job.key)
         return True
 
@@ -93,6 +95,10 @@ class Store:
         """What the API server said last to the Pod of the job that has this key now."""
         job, found = self.jobs.get(key), self.refusals.get(key)
         return found if found is not None and job is not None and found.job == job.metadata.uid else None
+
+    def refused(self, namespace: str) -> int:
+        """How many jobs of a namespace wait for that the API server takes their Pods."""
+        return sum(1 for key in self.refusals if key.namespace == namespace)
 
     def note_refusal(self, key: Key, refusal: Refusal) -> None:
         """Notes what the API server said to a job's Pod, unless the job is gone meanwhile."""

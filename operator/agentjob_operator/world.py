@@ -20,7 +20,8 @@ class Refusal:
     for_good: bool
     """Whether no Pod can ever be made from this spec; otherwise it is worth trying again."""
     message: str
-    at: datetime
+    until: datetime
+    """From when on that is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from agentjob_api.outcome import Outcome
 from agentjob_api.reasons import Reason, RetryClass
 from agentjob_api.status import MAX_ATTEMPTS_SHOWN
 from agentjob_operator.pod import TAINTED, Note, PodView, Running, Terminated
+from agentjob_operator.rules import SOONEST_TRY
 from agentjob_operator.world import Keeping, QueueView, Refusal, World
 
 T0 = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -93,7 +94,7 @@ def world(job: AgentJob | None, *pods: PodView, now: datetime | None = None, **f
 
 def refusal(message: str = "exceeded quota", *, for_good: bool = False, when: float = 2) -> Refusal:
     """What the API server said to the job's Pod."""
-    return Refusal(job=UID, for_good=for_good, message=message, at=at(when))
+    return Refusal(job=UID, for_good=for_good, message=message, until=at(when) + SOONEST_TRY)
 
 
 RUNNING: dict[str, Any] = {

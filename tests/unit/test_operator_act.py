@@ -41,7 +41,7 @@ from agentjob_operator.world import (
     RecordEvent,
     StopPod,
 )
-from worlds import KEY, UID, at, between, job, lost, pod, running, world
+from worlds import KEY, UID, at, between, job, lost, pod, refusal, running, world
 
 NOT_FOUND = NotFound("gone", status=404)
 CONFLICT = Conflict("another one", status=409)
@@ -325,9 +325,30 @@ async def test_an_error_names_what_was_tried() -> None:
 async def test_a_pod_is_refused(answer: ApiError, for_good: bool) -> None:
     store = await act(Answers(POST=answer), CreatePod(1))
 
-    refusal = store.refusal(KEY)
-    assert refusal is not None
-    assert (refusal.for_good, refusal.message) == (for_good, str(answer))
+    found = store.refusal(KEY)
+    assert found is not None
+    assert (found.for_good, found.message) == (for_good, str(answer))
+
+
+@pytest.mark.parametrize(
+    ("refused", "where", "seconds"),
+    [
+        pytest.param(0, "ns", 30, id="soon, where it is the only one"),
+        pytest.param(300, "ns", 30, id="as soon where there are some"),
+        pytest.param(1_200, "ns", 120, id="so that all together are ten a second"),
+        pytest.param(10_000, "ns", 300, id="after five minutes at most"),
+        pytest.param(10_000, "elsewhere", 30, id="soon, where they are elsewhere"),
+    ],
+)
+async def test_of_many_pods_that_are_refused_each_is_tried_again(refused: int, where: str, seconds: int) -> None:
+    store = known()
+    store.refusals.update({Key(where, f"other-{number}"): refusal() for number in range(refused)})
+
+    await act(Answers(POST=Forbidden("exceeded quota: pods", status=403)), CreatePod(1), store=store)
+
+    found = store.refusal(KEY)
+    assert found is not None
+    assert found.until == at(5 + seconds)
 
 
 async def test_a_right_to_make_pods_that_was_revoked_is_nothing_that_one_job_is_told() -> None:

@@ -172,6 +172,17 @@ def test_a_refusal_is_observed(uid: str, seen: bool) -> None:
     assert (observe(store, KEY, KEEPING, ROOM, T0).refusal is not None) == seen
 
 
+def test_a_job_that_has_ended_is_refused_nothing_any_more() -> None:
+    store = Store()
+    store.put_job(version(5))
+    store.note_refusal(KEY, refusal())
+    assert (store.refused("ns"), store.refused("elsewhere")) == (1, 0)
+
+    store.put_job(job({"phase": "Cancelled"}, meta={"resourceVersion": "6"}))
+
+    assert (store.refused("ns"), store.refusals) == (0, {})
+
+
 def strange(number: int, uid: str = UID) -> dict[str, Any]:
     """A job as the API server sends it, with something that is not known here."""
     meta = job(meta={"resourceVersion": str(number), "uid": uid}).metadata.model_dump(mode="json")
