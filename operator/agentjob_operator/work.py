@@ -13,6 +13,9 @@ from agentjob_api.names import Key
 
 SLACK: Final = 1_000
 """Times that are no longer wanted and may stay in the heap of alarms."""
+LOOK_SECONDS: Final = 10.0
+"""From one look at the clock to the next, at most. It is not the one by which the process waits: it may be set forward,
+and goes on while the machine is suspended."""
 
 
 class Lane(StrEnum):
@@ -114,9 +117,10 @@ class WorkQueue:
 class Alarms:
     """Rings for a key at a time: one time for each key, the last one set."""
 
-    def __init__(self, ring: Callable[[Key], None], clock: Callable[[], datetime]) -> None:
+    def __init__(self, ring: Callable[[Key], None], clock: Callable[[], datetime], look: float = LOOK_SECONDS) -> None:
         self._ring = ring
         self._clock = clock
+        self._look = look
         self._times: dict[Key, datetime] = {}
         self._heap: list[tuple[datetime, Key]] = []
         self._changed = asyncio.Event()
@@ -158,7 +162,7 @@ class Alarms:
         while True:
             due = self.ring_due()
             self._changed.clear()
-            seconds = None if due is None else max(0.0, (due - self._clock()).total_seconds())
+            seconds = None if due is None else min(max(0.0, (due - self._clock()).total_seconds()), self._look)
             try:
                 async with asyncio.timeout(seconds):
                     await self._changed.wait()

@@ -297,3 +297,17 @@ async def test_an_alarm_that_is_set_while_another_is_waited_for_is_heard() -> No
     async with asyncio.timeout(5):
         assert await rung.get() == B
     running.cancel()
+
+
+async def test_an_alarm_rings_though_the_clock_is_set_forward_while_it_is_waited_for() -> None:
+    clock, rung = Clock(), asyncio.Queue[Key]()
+    alarms = Alarms(rung.put_nowait, clock, look=0.01)
+    alarms.set(A, at(3600))
+    running = asyncio.create_task(alarms.run())
+    await asyncio.sleep(0)
+
+    clock.now = at(3600)
+
+    async with asyncio.timeout(5):
+        assert await rung.get() == A
+    running.cancel()
