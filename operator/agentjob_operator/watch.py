@@ -25,6 +25,8 @@ five: three of those have failed by then."""
 REFUSED_AFTER: Final = 60.0
 """Seconds for which LISTs of a namespace are refused until nothing waits for it any more: it was deleted, or our Role
 there was. An API server that starts refuses for some seconds what it allows then."""
+EARLY_SECONDS: Final = 0.01
+"""By which a timer may ring before its time: uvloop counts whole milliseconds."""
 log = logging.getLogger(__name__)
 
 
@@ -36,6 +38,8 @@ class Watcher:
     store: Store
     queue: WorkQueue
     namespaces: tuple[str, ...]
+    patience: float = REFUSED_AFTER
+    """Seconds."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a LIST has come, or has failed."""
     _nudge: asyncio.Event = field(default_factory=asyncio.Event)
@@ -77,7 +81,7 @@ class Watcher:
         return self._refuses(namespace) and namespace not in self.reachable()
 
     def _refuses(self, namespace: str) -> bool:
-        limit = time.monotonic() - REFUSED_AFTER
+        limit = time.monotonic() - self.patience
         since = (self._refused.get((kind.plural, namespace)) for kind in (AGENT_JOBS, PODS))
         return any(each is not None and each <= limit for each in since)
 
@@ -147,7 +151,7 @@ class Watcher:
             self.list_now()
         await self.until(lambda: self._jobs_of[namespace] >= moment)
         with suppress(TimeoutError):  # the watch's own LIST is on its way; why it does not come, the watch does not say
-            async with asyncio.timeout(REFUSED_AFTER):
+            async with asyncio.timeout(self.patience):
                 await self.until(lambda: namespace in self._pods_of)
         await self._pods_after(namespace, moment)
 
@@ -205,5 +209,5 @@ class Watcher:
         if isinstance(error, NoRight | NotFound) and what not in self._refused:
             self._refused[what] = time.monotonic()
             # The next LIST may come much later than the moment from which nothing waits for this one.
-            asyncio.get_running_loop().call_later(REFUSED_AFTER, self.news.set)
+            asyncio.get_running_loop().call_later(self.patience + EARLY_SECONDS, self.news.set)
         self.news.set()

@@ -1,12 +1,15 @@
 """How old what an operator knows may be, and when it is no longer ready."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 
 import pytest
+import uvloop
 
 from agentjob_kube import resources
 from agentjob_kube.client import Client
+from agentjob_kube.errors import NoRight
 from agentjob_kube.listwatch import ListWatch, Selection
 from agentjob_kube.transport import Request
 from agentjob_operator.pod import PodView, view
@@ -86,3 +89,23 @@ def test_an_operator_is_ready(
     listed: dict[str, float], heard: dict[str, float], refused: dict[str, float], is_ready: bool
 ) -> None:
     assert watcher(listed=listed, heard=heard, refused=refused).is_ready() == is_ready
+
+
+async def _all_hear_of_it() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(50):
+            found = watcher(listed={}, heard={})
+            found.patience = 0.05
+            found._note_failed(resources.AGENT_JOBS, "b", NoRight("no right", status=403))
+            tasks.create_task(found.other_than(("a", "b")))
+            for _ in range(20):  # so that they begin at other parts of a millisecond
+                await asyncio.sleep(0)
+
+
+def test_what_waits_for_a_namespace_that_refuses_is_told_when_its_time_is_over_and_not_at_the_next_list() -> None:
+    async def in_time() -> None:
+        async with asyncio.timeout(5):
+            await _all_hear_of_it()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(in_time())
