@@ -133,6 +133,8 @@ async def _act(
         for namespace in watcher.namespaces:
             tasks.create_task(know(namespace))
         await watcher.until(lambda: bool(known) and known >= set(watcher.reachable()))
+        for namespace in set(watcher.namespaces) - known:
+            reconciler.leave(namespace)
         reconciler.serve(known)
         acting.set()
         for _ in range(workers):

@@ -174,6 +174,16 @@ async def test_a_namespace_that_cannot_be_listed_any_more_loses_its_slots_to_oth
         assert start.started == started
 
 
+async def test_who_takes_over_gives_no_slot_to_what_it_knows_of_a_namespace_that_is_gone() -> None:
+    async with begun({"alive"}, {"dead"}, REFUSED_AFTER, slots=1) as start:
+        start.works("dead")
+        start.list("dead", ago=10)
+        start.refuse("dead", REFUSED_AFTER)
+        start.waits("alive")
+        assert await start.served() == (True, {"alive"})
+        assert start.started == [Key("alive", "fix")]
+
+
 async def test_what_is_there_of_it_is_looked_at_once_it_can_be_listed_again() -> None:
     async with begun({"alive", "dead"}) as start:
         start.works("dead")
