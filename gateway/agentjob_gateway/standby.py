@@ -52,7 +52,7 @@ class Standby:
     """Follows each job that it is told of."""
 
     def __init__(self, source: Followed, most: int, begin: Begin | None = None) -> None:
-        """`most`: so many at once. without `begin`, no lines are written."""
+        """`most`: so many at once. Without `begin`, no lines are written."""
         self._source = source
         self._most = most
         self._begin = begin
