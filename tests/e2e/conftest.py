@@ -107,6 +107,12 @@ class Jobs:
         """How many jobs there are."""
         return len(self.kubectl("get", "agentjobs", "-o", "name").split())
 
+    def pods(self, component: str) -> set[str]:
+        """The names of the chart's Pods that are not about to go: a rollout is over before the old ones are gone."""
+        some = f"app.kubernetes.io/component={component}"
+        found = json.loads(self.kubectl("get", "pods", "-l", some, "-o", "json"))["items"]
+        return {pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"]}
+
     def submit(self, name: str, prompt: str | None = None, **spec: Any) -> Job:
         """Apply a job whose prompt names the script that the model plays."""
         given = {"activeDeadlineSeconds": 120, **({"prompt": prompt} if prompt else {}), **spec}

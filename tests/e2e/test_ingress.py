@@ -240,8 +240,7 @@ async def test_a_client_that_hangs_up_is_noticed(edge: Gateway, jobs: Jobs) -> N
 
 def open_streams(jobs: Jobs) -> float:
     """How many all gateways have."""
-    found = jobs.kubectl("get", "pods", "-l", "app.kubernetes.io/component=gateway", "-o", "name").split()
-    paths = [f"/api/v1/namespaces/{NAMESPACE}/pods/{name.removeprefix('pod/')}:8081/proxy/metrics" for name in found]
+    paths = [f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8081/proxy/metrics" for pod in jobs.pods("gateway")]
     lines = [line for path in paths for line in jobs.stack.kubectl("get", "--raw", path).splitlines()]
     return sum(float(line.split()[-1]) for line in lines if line.startswith("agentjob_gateway_streams "))
 

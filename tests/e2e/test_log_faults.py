@@ -104,9 +104,8 @@ async def test_a_job_is_archived_whole_though_the_gateway_that_does_it_is_killed
 
 def keepers(jobs: Jobs, job: Job) -> list[str]:
     """The gateways that read a job for the archive: each tells of the tools that its agent uses."""
-    names = jobs.kubectl("get", "pods", "-l", "app.kubernetes.io/component=gateway", "-o", "name").split()
     words = ('"audit":"tool"', f'"job":"{job.name}"')
-    logs = {name: jobs.kubectl("logs", name).splitlines() for name in names}
+    logs = {name: jobs.kubectl("logs", name).splitlines() for name in jobs.pods("gateway")}
     return [name for name, log in logs.items() if any(all(word in line for word in words) for line in log)]
 
 

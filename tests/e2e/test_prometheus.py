@@ -13,17 +13,12 @@ pytestmark = pytest.mark.cluster
 PORTS = {"operator": 8080, "gateway": 8081}
 
 
-def pods(jobs: Jobs, component: str) -> list[str]:
-    found = jobs.kubectl("get", "pods", "-l", f"app.kubernetes.io/component={component}", "-o", "name")
-    return [name.removeprefix("pod/") for name in found.split()]
-
-
 @pytest.fixture(scope="module")
 def scraped(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     for component in PORTS:
         deployment = f"deployment/{RELEASE}" + ("-gateway" if component == "gateway" else "")
         jobs.kubectl("rollout", "status", deployment, "--timeout=60s", timeout=70)
-    ports = {pod: port for component, port in PORTS.items() for pod in pods(jobs, component)}
+    ports = {pod: port for component, port in PORTS.items() for pod in jobs.pods(component)}
     kubeconfig = Path(jobs.stack.environment["KUBECONFIG"])
     with scraping(tmp_path_factory.mktemp("prometheus"), kubeconfig, NAMESPACE, ports) as found:
         yield found
@@ -32,7 +27,7 @@ def scraped(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
 def test_one_operator_says_that_it_acts_and_the_other_that_it_waits(scraped: Prometheus, jobs: Jobs) -> None:
     found = scraped.until("agentjob_leader", lambda found: len(found) == 2)
     assert sorted(found.values()) == [0, 1]
-    assert set(found) == set(pods(jobs, "operator"))
+    assert set(found) == jobs.pods("operator")
 
 
 def test_a_job_shows_in_the_metrics_of_both_programs(scraped: Prometheus, jobs: Jobs) -> None:
