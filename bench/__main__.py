@@ -58,14 +58,16 @@ def given() -> argparse.Namespace:
     add("--lines", type=int, default=100_000, help="doors: lines that are audited (default: %(default)s)")
     add("--jobs", type=int, default=1_000, help="operator: jobs at once (default: %(default)s)")
     add("--minutes", type=int, default=20, help="soak: how long (default: %(default)s)")
-    parts = [*doors.PARTS, *operators.PARTS]
-    add("--only", choices=parts, nargs="+", help="parts to run: the first five are of doors, the others of operator")
+    parts = {"doors": list(doors.PARTS), "operator": list(operators.PARTS)}
+    words = "; ".join(f"of {what} {', '.join(names)}" for what, names in parts.items())
+    add("--only", metavar="PART", nargs="+", help=f"parts to run: {words}")
     arguments = parser.parse_args()
     if arguments.pairs is not None and arguments.pairs < 3:
         parser.error(f"--pairs: found {arguments.pairs}, expected at least 3: fewer give no range")
-    of = {"doors": list(doors.PARTS), "operator": list(operators.PARTS)}.get(arguments.what, [])
+    of = parts.get(arguments.what, [])
     if not set(arguments.only or ()) <= set(of):
-        parser.error(f"--only: found {' '.join(arguments.only)}, expected parts of what is measured: {' '.join(of)}")
+        expected = f"parts of what is measured: {' '.join(of)}" if of else "doors or operator before it"
+        parser.error(f"--only: found {' '.join(arguments.only)}, expected {expected}")
     return arguments
 
 

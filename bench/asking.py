@@ -16,6 +16,9 @@ from bench.place import NAMESPACE, Place
 JOB = "asked"
 POLLS = 300
 SUBMITS = 60
+REST_SECONDS = 0.1
+"""Before a job is made, so that what operator, scheduler and watches do about the one before is done: whoever comes
+right after a create that was answered sooner has more of that in its own time."""
 API = f"/apis/{names.API_VERSION}/namespaces/{NAMESPACE}/{names.PLURAL}"
 SPEC = {"prompt": "wait", "suspend": True}
 
@@ -45,12 +48,17 @@ class Sides(NamedTuple):
 
     gateway: Ask
     server: Ask
+    rest: float = 0.0
+    """Seconds before each."""
 
     async def in_turn(self, times: int) -> tuple[list[float], list[float]]:
         """One after the other, so many times."""
-        pairs = [(await self.gateway.milliseconds(), await self.server.milliseconds()) for _ in range(times)]
-        ours, theirs = zip(*pairs, strict=True)
-        return list(ours), list(theirs)
+        took: tuple[list[float], list[float]] = ([], [])
+        for _ in range(times):
+            for ask, found in zip((self.gateway, self.server), took, strict=True):
+                await asyncio.sleep(self.rest)
+                found.append(await ask.milliseconds())
+        return took
 
 
 def polls(place: Place, ours: aiohttp.ClientSession, theirs: aiohttp.ClientSession, server: str) -> Sides:
@@ -71,6 +79,7 @@ def submits(place: Place, ours: aiohttp.ClientSession, theirs: aiohttp.ClientSes
     return Sides(
         Ask(ours, "POST", f"{place.door.url}/claude", place.headers, lambda: SPEC),
         Ask(theirs, "POST", f"{server}{API}?fieldValidation=Strict", {}, job),
+        REST_SECONDS,
     )
 
 
