@@ -7,9 +7,7 @@ from deploy.changes import Change
 
 LONGEST: Final = 120
 """Seconds after which a node is well again, whatever has become of whoever made it suffer."""
-WELL_SECONDS: Final = 150
-"""A kubelet asks the API server about a static Pod before it starts it, and waits 34 s for an answer that does not come
-without etcd, two or three times over: so long etcd may take to come back."""
+WELL_SECONDS: Final = 90
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,11 @@ class StaticPod:
     """What is started anew: it would hear of Services and their addresses up to half a minute late, of the API server's
     own too.
     """
+    keeps_kubelet_waiting: bool = False
+    """Whether the API server gives no answer without it. The kubelet, which asks about each static Pod that is gone
+    before it looks at those that have come, would wait 34 s each time, and start this one up to three minutes late. So
+    it is refused meanwhile, at once; nobody else reaches the API server from the node itself.
+    """
 
     def frozen(self) -> Change:
         """It is there and does nothing: connections are taken, nobody answers."""
@@ -39,7 +42,8 @@ class StaticPod:
 
     def gone(self) -> Change:
         """It was killed, and is not started again: connections are refused."""
-        begin = (_take(*self.dependents, self.name),)
+        refuse = (f"iptables -w -I {_OF_KUBELET}",) if self.keeps_kubelet_waiting else ()
+        begin = (*refuse, _take(*self.dependents, self.name))
         end = (_give(self.name), self._recover())
         return Change("; ".join(begin), "; ".join(end))
 
@@ -49,13 +53,16 @@ class StaticPod:
         An API server that has just become ready may not know yet what the administrator may do.
         """
         leases = _until(_kubectl(f"delete leases --ignore-not-found {' '.join(self.dependents)}"))
-        steps = [f"{_until(self.is_well)} && {leases} || unwell=1", _give(*self.dependents)]
+        well = f"{_until(self.is_well)} || unwell=1"
+        hear = (f"iptables -w -D {_OF_KUBELET} || true",) if self.keeps_kubelet_waiting else ()
+        steps = [well, *hear, f"{leases} || unwell=1", _give(*self.dependents)]
         steps.append('test -z "$unwell"')
         for hearer in self.hearers:
             steps += [_kubectl(f"rollout restart {hearer}"), _kubectl(f"rollout status {hearer} --timeout=60s")]
         return "; ".join(steps)
 
 
+_OF_KUBELET: Final = "OUTPUT -o lo ! -d 127.0.0.1 -p tcp --dport 6443 -j REJECT --reject-with tcp-reset"
 _ETCD_FILES: Final = (("cacert", "ca.crt"), ("cert", "server.crt"), ("key", "server.key"))
 
 
@@ -101,7 +108,9 @@ API_SERVER: Final = StaticPod(
 )
 
 
-ETCD: Final = StaticPod("etcd", is_well=API_SERVER.is_well, dependents=API_SERVER.dependents)
+ETCD: Final = StaticPod(
+    "etcd", is_well=API_SERVER.is_well, dependents=API_SERVER.dependents, keeps_kubelet_waiting=True
+)
 _ETCD_CURL = " ".join(
     (
         "curl --silent --fail --max-time 10",
