@@ -1,7 +1,9 @@
-"""What the archive may rely on, whatever store is behind it: memory, a directory, a real S3 server."""
+"""What the archive may rely on, whatever store is behind it: memory, a directory, a real S3 server, any you name."""
 
+import os
 import re
-from collections.abc import Iterator
+import secrets
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from stores import BUCKET, BUILD_SECONDS, S3, s3
 NS, UID = "agents", "5b0e8a3c"
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NEEDS_S3 = pytest.mark.timeout(BUILD_SECONDS + 60)
+NAMED = os.environ.get("ARCHIVE_URLS", "").split()
+"""Buckets and containers to run on as well, as in archive.url; what is said of archive.secretName holds for them."""
 
 
 @pytest.fixture(scope="session")
@@ -31,16 +35,23 @@ def connected(server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture(params=["memory", "directory", pytest.param("s3", marks=NEEDS_S3)])
-def archive(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+@pytest.fixture(params=["memory", "directory", pytest.param("s3", marks=NEEDS_S3), *NAMED])
+async def archive(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Archive]:
     match request.param:
         case "memory":
-            return opened("memory:///")
+            found = opened("memory:///")
         case "directory":
-            return opened(f"file://{tmp_path}/deep/down")
-        case _:
+            found = opened(f"file://{tmp_path}/deep/down")
+        case "s3":
             connected(request.getfixturevalue("server"), monkeypatch)
-            return opened(f"s3://{BUCKET}/{tmp_path.name}/archive")
+            found = opened(f"s3://{BUCKET}/{tmp_path.name}/archive")
+        case url:
+            found = opened(f"{url}/{secrets.token_hex(8)}")
+    yield found
+    for uid in await found.uids(NS):
+        await found.remove(NS, uid)
 
 
 def line(seq: int, attempt: int = 1, text: bytes = b"") -> Line:
