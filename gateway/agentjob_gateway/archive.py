@@ -78,7 +78,8 @@ class Store(Protocol):
 def opened(url: str) -> "Archive":
     """The archive at a URL: file:///directory, memory:///, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix.
 
-    Credentials and endpoints of a cloud come from the environment, under the names that its own tools use.
+    Credentials and endpoints of a cloud come from the environment, under obstore's names, which are not always those of
+    the cloud's own tools: `archive.secretName` in the chart's values tells them.
 
     Raises:
         ArchiveError: there can be none.
