@@ -64,7 +64,8 @@ class Selection:
 class ListWatch(Generic[T]):
     """Yields deltas for ever. `view` makes of each object the little that is kept of it.
 
-    An object on which `view` fails has no deltas, and is logged once, with the traceback.
+    An object on which `view` fails has no deltas, and is logged once, with the traceback. `answered` is told what each
+    "list" and each "watch" has ended with, and of a watch that it speaks, with None.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class ListWatch(Generic[T]):
         selection: Selection,
         view: Callable[[Object], T],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        answered: Callable[[str, ApiError | None], None] = lambda _verb, _error: None,
     ) -> None:
         self._client = client
         self._selection = selection
         self._view = view
         self._sleep = sleep
+        self._answered = answered
         self.heard = time.monotonic()
         """When the API server last said anything, by the clock `time.monotonic`."""
         self._version: str | None = None
@@ -97,10 +100,12 @@ class ListWatch(Generic[T]):
                 async with aclosing(self._watch()) as changes:
                     async for change in changes:
                         yield change
+                self._answered("watch", None)
                 error: ApiError | None = None
             except Gone as gone:
                 self._version, error = None, gone
             except ApiError as failed:
+                self._answered("list" if self._version is None else "watch", failed)
                 error = failed
             await self._pause(error)
 
@@ -148,6 +153,7 @@ class ListWatch(Generic[T]):
         async with aclosing(watch) as happenings:
             async for happening in happenings:
                 self.heard, self._failures = time.monotonic(), 0
+                self._answered("watch", None)
                 if happening.type != "BOOKMARK":
                     for seen in self._read(happening.object):
                         yield Removed(seen) if happening.type == "DELETED" else Changed(seen)

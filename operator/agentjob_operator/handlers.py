@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -13,6 +14,8 @@ import kopf
 from agentjob_api import names
 from agentjob_kube.backoff import WATCH
 from agentjob_kube.connect import Connection, verb_of
+from agentjob_kube.errors import ApiError, refused
+from agentjob_kube.resources import AGENT_JOBS
 from agentjob_operator.store import Store
 from agentjob_operator.watch import Watcher
 from agentjob_operator.work import WorkQueue
@@ -66,6 +69,8 @@ class Login:
     """The last one ends with it."""
     listed: Callable[[], None]
     """Called once kopf has listed the jobs."""
+    watches: Callable[[ApiError | None], None]
+    """Called with what each watch of jobs is answered; None where it is allowed."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
     _last: AsyncExitStack | None = None
@@ -81,16 +86,27 @@ class Login:
             self._failures = 1 if self.clock() > self._since + WATCH.most else self._failures + 1
             await self.sleep(WATCH.delay(self._failures))
         self._since = self.clock()
-        session = await self._last.enter_async_context(self.connection.session(self._listed_by_us))
+        session = await self._last.enter_async_context(self.connection.session(self._heard))
         return kopf.AiohttpSession(aiohttp_session=session, server=self.connection.server)
+
+    async def _heard(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        match verb_of(request):
+            case "list":
+                return await self._listed_by_us(request, handler)
+            case "watch":
+                response = await handler(request)
+                self.watches(None if response.ok else refused(response.status, await response.read()))
+                return response
+            case _:
+                return await handler(request)
 
     async def _listed_by_us(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         # kopf holds a whole LIST in memory, several times over, and does not say what has gone since its last one. So
         # its own tells it only from where on to watch, and one of ours brings the jobs, a page at a time.
-        if verb_of(request) != "list":
-            return await handler(request)
         request.url = request.url.update_query(fieldSelector=NO_JOB)
         response = await handler(request)
         if response.ok:  # where it was refused, ours waits for its own time
@@ -98,10 +114,17 @@ class Login:
         return response
 
 
-def registry(connection: Connection, sessions: AsyncExitStack, watcher: Watcher) -> kopf.OperatorRegistry:
+def registry(
+    connection: Connection, sessions: AsyncExitStack, watcher: Watcher, namespace: str
+) -> kopf.OperatorRegistry:
     """The two handlers: how to log in, and what to do when a job has changed. kopf's sessions end with `sessions`."""
     handlers = kopf.OperatorRegistry()
-    login = Login(connection=connection, sessions=sessions, listed=watcher.list_now)
+    login = Login(
+        connection=connection,
+        sessions=sessions,
+        listed=partial(watcher.list_now, namespace),
+        watches=partial(watcher.answered, AGENT_JOBS, namespace, "watch"),
+    )
 
     @kopf.on.login(registry=handlers)
     async def log_in(**_: object) -> kopf.AiohttpSession:
@@ -129,11 +152,11 @@ def note(event: kopf.RawEvent, store: Store, queue: WorkQueue) -> None:
 
 
 @asynccontextmanager
-async def watched(handlers: kopf.OperatorRegistry, namespaces: Collection[str]) -> AsyncIterator[set[Task]]:
+async def watched(handlers: kopf.OperatorRegistry, namespace: str) -> AsyncIterator[set[Task]]:
     """Kopf's tasks while the block runs. When one of them ends, kopf has failed and the others are of no use."""
     tasks = set(
         await kopf.spawn_tasks(
-            registry=handlers, settings=settings(), namespaces=list(namespaces), standalone=True, clusterwide=False
+            registry=handlers, settings=settings(), namespaces=[namespace], standalone=True, clusterwide=False
         )
     )
     try:

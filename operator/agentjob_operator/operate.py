@@ -12,6 +12,7 @@ from agentjob_api.names import Key
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client
 from agentjob_kube.connect import Connection, Observer
+from agentjob_kube.resources import AGENT_JOBS
 from agentjob_kube.wire import HttpTransport
 from agentjob_operator import handlers
 from agentjob_operator.act import Actor
@@ -19,6 +20,7 @@ from agentjob_operator.admission import Admission
 from agentjob_operator.leader import Alone, Candidate, Fenced, Leadership
 from agentjob_operator.lease import Terms
 from agentjob_operator.metrics import FailuresByNamespace, Metrics, QueueByNamespace, StoreAge
+from agentjob_operator.reach import Reach
 from agentjob_operator.reconcile import Reconciler
 from agentjob_operator.settings import Settings
 from agentjob_operator.slots import Queue
@@ -30,6 +32,7 @@ from agentjob_program import health, parts
 
 KOPF: Final = Backoff(first=0.5, most=30.0)
 """Before kopf is started again; it ends itself on errors of a watch that others wait out."""
+LIST_JOBS: Final = f"list {AGENT_JOBS.plural}"
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +65,8 @@ async def operate(
         transport = HttpTransport(session, connection.server)
         client = Client(transport)
         leadership = _leadership(settings, client)
-        watcher = Watcher(client=client, store=store, queue=queue, namespaces=tuple(settings.namespaces))
+        reach = Reach(namespaces=tuple(settings.namespaces))
+        watcher = Watcher(client=client, store=store, queue=queue, reach=reach)
         fenced = Client(Fenced(transport, leadership.holds))
         actor = Actor(client=fenced, store=store, metrics=metrics, runner=settings.runner, clock=clock)
         reconciler = Reconciler(
@@ -83,7 +87,7 @@ async def operate(
             # First: what is listed after it was ours need not be listed again.
             await leadership.tries()
             running = [
-                _kopf(connection, watcher, stopped),
+                *(_kopf(connection, watcher, namespace, stopped) for namespace in settings.namespaces),
                 leadership.run(),
                 alarms.run(),
                 *(watcher.pods(namespace) for namespace in settings.namespaces),
@@ -110,58 +114,59 @@ async def _act(
 
     A Pod whose job is not known yet is no orphan; and a job may stand otherwise since the one that acted before has
     written, whose Pods are gone by now. No slot is given away before it is known who has one. A namespace that cannot
-    be listed holds up no other, and has no slot: it is served from when it can be.
+    be read holds up no other, and has no slot: it is served from when it can be.
     """
     await leadership.acquired.wait()
     known: set[str] = set()
+    reach = watcher.reach
+
+    def leave(namespace: str) -> None:
+        reconciler.leave(namespace)
+        missing = ", ".join(reach.missing(namespace))
+        log.warning("Namespace %s: its jobs are left alone until this is answered: %s", namespace, missing)
 
     async def know(namespace: str) -> None:
         since = leadership.since
         while True:
+            await watcher.until(lambda: not reach.is_lost(namespace))
             await watcher.listed_after(namespace, since)
             known.add(namespace)
             watcher.news.set()
             if acting.is_set():
                 reconciler.serve({namespace})
-            await watcher.until(lambda: watcher.is_lost(namespace))
+            await watcher.until(lambda: reach.is_lost(namespace))
             since = time.monotonic()
             known.discard(namespace)
-            reconciler.leave(namespace)
-            log.warning("Namespace %s cannot be listed: its jobs are left alone until it can", namespace)
+            leave(namespace)
 
     async with asyncio.TaskGroup() as tasks:
-        for namespace in watcher.namespaces:
+        for namespace in reach.namespaces:
             tasks.create_task(know(namespace))
-        await watcher.until(lambda: bool(known) and known >= set(watcher.reachable()))
-        for namespace in set(watcher.namespaces) - known:
-            reconciler.leave(namespace)
+        await watcher.until(lambda: bool(known) and known >= set(reach.readable()))
+        for namespace in set(reach.namespaces) - known:
+            leave(namespace)
         reconciler.serve(known)
         acting.set()
         for _ in range(workers):
             tasks.create_task(reconciler.work())
 
 
-async def _kopf(connection: Connection, watcher: Watcher, stopped: asyncio.Event) -> None:
-    """Runs kopf, and again whenever it has ended itself, as it does where it may not list a namespace of its own.
+async def _kopf(connection: Connection, watcher: Watcher, namespace: str, stopped: asyncio.Event) -> None:
+    """Runs kopf for one namespace, and again whenever it has ended itself, as it does where it may not watch.
 
-    So it is given those that can be listed, and is started again with others when that changes.
+    Each namespace has its own: what ends one does not disturb the others.
     """
     failures = 0
     while True:
-        reachable = watcher.reachable()
-        changed = asyncio.create_task(watcher.other_than(reachable))
+        await watcher.until(lambda: LIST_JOBS not in watcher.reach.refused(namespace))
         async with AsyncExitStack() as sessions:
-            sessions.callback(changed.cancel)
-            registry = handlers.registry(connection, sessions, watcher)
-            async with handlers.watched(registry, reachable) as tasks:
+            registry = handlers.registry(connection, sessions, watcher, namespace)
+            async with handlers.watched(registry, namespace) as tasks:
                 parts.listen(stopped)
                 began = asyncio.get_running_loop().time()
-                ended, _ = await asyncio.wait({*tasks, changed}, return_when=asyncio.FIRST_COMPLETED)
-        if changed in ended:
-            log.warning("Of the namespaces, these can be listed: %s", ", ".join(watcher.reachable()))
-            continue
+                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         errors = [str(task.exception()) for task in ended if not task.cancelled() and task.exception()]
         failures = 1 if asyncio.get_running_loop().time() - began > KOPF.most else failures + 1
         delay = KOPF.delay(failures)
-        log.warning("kopf has ended: %s; again in %.1f s", "; ".join(errors) or "no error", delay)
+        log.warning("kopf has ended in %s: %s; again in %.1f s", namespace, "; ".join(errors) or "no error", delay)
         await asyncio.sleep(delay)

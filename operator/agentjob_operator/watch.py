@@ -3,18 +3,21 @@
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from agentjob_api import names
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client, Object
-from agentjob_kube.errors import ApiError, NoRight, NotFound
+from agentjob_kube.errors import ApiError
 from agentjob_kube.listwatch import Changed, ListWatch, Removed, Replaced, Selection
 from agentjob_kube.resources import AGENT_JOBS, PODS, ResourceType
 from agentjob_operator.pod import PodView, view
+from agentjob_operator.reach import Reach
 from agentjob_operator.store import Store
 from agentjob_operator.work import WorkQueue
 
@@ -22,9 +25,6 @@ RELIST: Final = Backoff(first=0.5, most=30.0)
 MAX_AGE: Final = {"agentjobs": 900.0, "pods": 300.0}
 """Seconds for which what is known is as good as true. Pods are spoken of about once a minute, and jobs are listed every
 five: three of those have failed by then."""
-REFUSED_AFTER: Final = 60.0
-"""Seconds for which LISTs of a namespace are refused until nothing waits for it any more: it was deleted, or our Role
-there was. An API server that starts refuses for some seconds what it allows then."""
 EARLY_SECONDS: Final = 0.01
 """By which a timer may ring before its time: uvloop counts whole milliseconds."""
 log = logging.getLogger(__name__)
@@ -37,18 +37,15 @@ class Watcher:
     client: Client
     store: Store
     queue: WorkQueue
-    namespaces: tuple[str, ...]
-    patience: float = REFUSED_AFTER
-    """Seconds."""
+    reach: Reach
     news: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when a LIST has come, or has failed."""
-    _nudge: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a LIST or a watch has been answered, or a LIST has failed."""
+    _nudges: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
+    """By namespace: set when its jobs are to be listed now."""
     _jobs_of: dict[str, float] = field(default_factory=dict)
     """When the last LIST of a namespace's jobs that has come was begun, by `time.monotonic`."""
     _pods_of: dict[str, float] = field(default_factory=dict)
     """The same of its Pods."""
-    _refused: dict[tuple[str, str], float] = field(default_factory=dict)
-    """Since when LISTs of a kind in a namespace are refused; until one comes."""
     _watches: dict[str, ListWatch[PodView]] = field(default_factory=dict)
     """Of Pods, by namespace."""
     _begun: float = field(default_factory=time.monotonic)
@@ -57,40 +54,29 @@ class Watcher:
         """For how many seconds there was no word of Pods and no LIST of jobs, in the namespace where that is longest.
 
         Of jobs the LIST counts, which finds what the watch has missed: whether kopf's watch lives, kopf does not say.
+        Where it is refused, that counts.
         """
-        return self._ages(self.namespaces)
+        return self._ages(self.reach.namespaces)
 
     def _ages(self, namespaces: tuple[str, ...]) -> dict[str, float]:
         now, watches = time.monotonic(), self._watches
-        listed = (self._jobs_of.get(namespace, self._begun) for namespace in namespaces)
+        listed = (self._last_of_jobs(namespace) for namespace in namespaces)
         heard = (watches[namespace].heard for namespace in namespaces if namespace in watches)
         return {"agentjobs": now - min(listed), "pods": now - min(heard, default=self._begun)}
 
+    def _last_of_jobs(self, namespace: str) -> float:
+        listed = self._jobs_of.get(namespace, self._begun)
+        refused = self.reach.refused_since(namespace, f"watch {AGENT_JOBS.plural}")
+        return listed if refused is None else min(listed, refused)
+
     def is_ready(self) -> bool:
-        """Whether what is in the namespaces that can be listed is known, and was heard of lately."""
-        reachable = self.reachable()
-        is_known = all(namespace in self._jobs_of and namespace in self._pods_of for namespace in reachable)
-        return is_known and all(age < MAX_AGE[kind] for kind, age in self._ages(reachable).items())
-
-    def reachable(self) -> tuple[str, ...]:
-        """The namespaces that can be listed, as far as is known; all of them where none can."""
-        return tuple(each for each in self.namespaces if not self._refuses(each)) or self.namespaces
-
-    def is_lost(self, namespace: str) -> bool:
-        """Whether a namespace cannot be listed, and another one can."""
-        return self._refuses(namespace) and namespace not in self.reachable()
-
-    def _refuses(self, namespace: str) -> bool:
-        limit = time.monotonic() - self.patience
-        since = (self._refused.get((kind.plural, namespace)) for kind in (AGENT_JOBS, PODS))
-        return any(each is not None and each <= limit for each in since)
-
-    async def other_than(self, namespaces: tuple[str, ...]) -> None:
-        """Returns once others can be listed than these."""
-        await self.until(lambda: self.reachable() != namespaces)
+        """Whether what is in the namespaces that can be read is known, and was heard of lately."""
+        readable = self.reach.readable()
+        is_known = all(namespace in self._jobs_of and namespace in self._pods_of for namespace in readable)
+        return is_known and all(age < MAX_AGE[kind] for kind, age in self._ages(readable).items())
 
     async def until(self, what: Callable[[], bool]) -> None:
-        """Returns once something is so that LISTs bring about."""
+        """Returns once something is so that LISTs and watches bring about."""
         while not what():
             self.news.clear()
             await self.news.wait()
@@ -98,7 +84,8 @@ class Watcher:
     async def pods(self, namespace: str) -> None:
         """Follows the Pods of a namespace for ever."""
         began = time.monotonic()
-        watch = ListWatch(self.client, Selection(PODS, namespace, names.LABEL_JOB), view)
+        answered = partial(self.answered, PODS, namespace)
+        watch = ListWatch(self.client, Selection(PODS, namespace, names.LABEL_JOB), view, answered=answered)
         self._watches[namespace] = watch
         async with aclosing(watch.deltas()) as deltas:
             async for delta in deltas:
@@ -126,32 +113,31 @@ class Watcher:
         """Lists the jobs of a namespace for ever, every so many seconds."""
         failures = 0
         while True:
-            nudge = self._nudge  # also one that comes while the LIST is on its way asks for another
+            nudge = self._nudges[namespace]  # also one that comes while the LIST is on its way asks for another
             try:
                 await self._list_jobs(namespace)
                 failures, delay = 0, every
             except ApiError as error:
                 failures += 1
-                self._note_failed(AGENT_JOBS, namespace, error)
+                self.answered(AGENT_JOBS, namespace, "list", error)
                 delay = RELIST.delay(failures, error.retry_after)
                 log.warning("Listing jobs in %s: %s; again in %.1f s", namespace, error, delay)
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await nudge.wait()
 
-    def list_now(self) -> None:
-        """Lists the jobs without waiting for the next time: something may have been missed."""
-        nudge, self._nudge = self._nudge, asyncio.Event()
-        nudge.set()
+    def list_now(self, namespace: str) -> None:
+        """Lists the jobs of a namespace without waiting for the next time: something may have been missed."""
+        self._nudges.pop(namespace, asyncio.Event()).set()
 
     async def listed_after(self, namespace: str, moment: float) -> None:
         """Returns once a namespace's jobs and Pods are known as they stood at a moment of `time.monotonic` or later."""
         await self.until(lambda: namespace in self._jobs_of)
         if self._jobs_of[namespace] < moment:
-            self.list_now()
+            self.list_now(namespace)
         await self.until(lambda: self._jobs_of[namespace] >= moment)
         with suppress(TimeoutError):  # the watch's own LIST is on its way; why it does not come, the watch does not say
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.reach.patience):
                 await self.until(lambda: namespace in self._pods_of)
         await self._pods_after(namespace, moment)
 
@@ -163,7 +149,7 @@ class Watcher:
                 await self._list_pods(namespace)
             except ApiError as error:
                 failures += 1
-                self._note_failed(PODS, namespace, error)
+                self.answered(PODS, namespace, "list", error)
                 delay = RELIST.delay(failures, error.retry_after)
                 log.warning("Listing Pods in %s: %s; again in %.1f s", namespace, error, delay)
                 await asyncio.sleep(delay)
@@ -200,14 +186,18 @@ class Watcher:
     def _note_listed(self, kind: ResourceType, namespace: str, began: float) -> None:
         times = self._jobs_of if kind is AGENT_JOBS else self._pods_of
         times[namespace] = max(began, times.get(namespace, began))
-        if self._refused.pop((kind.plural, namespace), None) is not None:
-            log.info("Listing %s in %s: it is allowed again", kind.plural, namespace)
+        self.answered(kind, namespace, "list", None)
         self.news.set()
 
-    def _note_failed(self, kind: ResourceType, namespace: str, error: ApiError) -> None:
-        what = kind.plural, namespace
-        if isinstance(error, NoRight | NotFound) and what not in self._refused:
-            self._refused[what] = time.monotonic()
-            # The next LIST may come much later than the moment from which nothing waits for this one.
-            asyncio.get_running_loop().call_later(self.patience + EARLY_SECONDS, self.news.set)
-        self.news.set()
+    def answered(self, kind: ResourceType, namespace: str, verb: str, error: ApiError | None) -> None:
+        """Notes what a LIST or a watch of a kind has ended with; None where it was allowed."""
+        what = f"{verb} {kind.plural}"
+        if error is not None:
+            is_news = self.reach.failed(namespace, what, error)
+        elif is_news := self.reach.came(namespace, what):
+            log.info("Namespace %s: %s is answered again", namespace, what)
+        if error is not None or is_news:
+            self.news.set()
+        if is_news:
+            # The next answer may come much later than the moment from which nothing waits for this one.
+            asyncio.get_running_loop().call_later(self.reach.patience + EARLY_SECONDS, self.news.set)

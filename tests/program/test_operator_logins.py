@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from agentjob_kube.backoff import WATCH
+from agentjob_kube.errors import ApiError, NoRight
 from agentjob_kube.resources import AGENT_JOBS
 from agentjob_operator.handlers import Login
 from fake_cluster import FakeCluster, Fault
@@ -22,11 +23,13 @@ class Logins:
         self.server = server
         self.slept: list[float] = []
         self.listed = 0
+        self.watched: list[ApiError | None] = []
         self.now = 0.0
         self.login = Login(
             connection=connection(server, lambda _verb, _code: None),
             sessions=sessions,
             listed=self._listed,
+            watches=self.watched.append,
             sleep=self._sleep,
             clock=lambda: self.now,
         )
@@ -39,6 +42,13 @@ class Logins:
         session = await self.open()
         async with session.get(self.server + AGENT_JOBS.path(NAMESPACE)) as response:
             return response.status
+
+    async def watch(self) -> None:
+        """Begins a watch of jobs."""
+        session = await self.open()
+        url = self.server + AGENT_JOBS.path(NAMESPACE)
+        async with session.get(url, params={"watch": "true", "timeoutSeconds": "1"}):
+            pass
 
     def _listed(self) -> None:
         self.listed += 1
@@ -94,3 +104,22 @@ async def test_the_jobs_are_listed(refusal: Refusal | None, listed: int) -> None
         async with logins(cluster.url) as found:
             assert await found.list() == (refusal.code if refusal else HTTPStatus.OK)
     assert found.listed == listed
+
+
+NO_RIGHT = Refusal(403, "Forbidden", 'agentjobs is forbidden: User "us" cannot watch resource "agentjobs"')
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        pytest.param(None, type(None), id="that it is allowed"),
+        pytest.param(NO_RIGHT, NoRight, id="that there is no right to it"),
+    ],
+)
+async def test_of_a_watch_is_told(refusal: Refusal | None, said: type) -> None:
+    with FakeCluster() as cluster:
+        if refusal is not None:
+            cluster.fail(Fault("watch", "agentjobs", refusal=refusal))
+        async with logins(cluster.url) as found:
+            await found.watch()
+    assert [type(each) for each in found.watched] == [said]

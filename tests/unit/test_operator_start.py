@@ -11,19 +11,24 @@ import pytest
 from agentjob_api.names import Key
 from agentjob_api.status import Condition
 from agentjob_kube.client import Client
+from agentjob_kube.errors import ApiError, NoRight, ServerError
+from agentjob_kube.resources import AGENT_JOBS
 from agentjob_kube.transport import Request
 from agentjob_operator.admission import Admission
 from agentjob_operator.leader import Alone
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.operate import _act
+from agentjob_operator.reach import REFUSED_AFTER, Reach
 from agentjob_operator.reconcile import Reconciler
 from agentjob_operator.settings import LimitsSettings
 from agentjob_operator.slots import Queue
 from agentjob_operator.store import Store
-from agentjob_operator.watch import REFUSED_AFTER, Watcher
+from agentjob_operator.watch import Watcher
 from agentjob_operator.work import Alarms, WorkQueue
 from agentjob_operator.world import CreatePod, Decision, Keeping, World
 from worlds import RUNNING, at, job, pod, running
+
+BROKEN = ServerError("conversion webhook failed", status=500)
 
 
 class Silent:
@@ -51,7 +56,7 @@ class Start:
         self.acting, self.leadership = asyncio.Event(), Alone()
         self.leadership.since = time.monotonic() - 5
         self.watcher = Watcher(
-            client=Client(Silent()), store=self.store, queue=self.queue, namespaces=("alive", "dead")
+            client=Client(Silent()), store=self.store, queue=self.queue, reach=Reach(namespaces=("alive", "dead"))
         )
         for namespace in listed:
             self.list(namespace)
@@ -82,10 +87,20 @@ class Start:
             self.store.put_job(world.job.model_copy(update={"metadata": meta, "status": decision.status}))
         return True
 
-    def refuse(self, namespace: str, seconds: float) -> None:
-        """LISTs of its jobs are refused, since so many seconds."""
-        self.watcher._refused["agentjobs", namespace] = time.monotonic() - seconds
-        self.watcher.news.set()
+    def refuse(self, namespace: str, seconds: float, verb: str = "list") -> None:
+        """This is refused of its jobs, since so many seconds."""
+        self.fail(namespace, seconds, verb, NoRight("no right", status=403))
+
+    def fail(self, namespace: str, seconds: float, verb: str = "list", error: ApiError = BROKEN) -> None:
+        """This fails of its jobs, since so many seconds."""
+        reach = self.watcher.reach
+        reach.clock = lambda: time.monotonic() - seconds
+        self.watcher.answered(AGENT_JOBS, namespace, verb, error)
+        reach.clock = time.monotonic
+
+    def allow(self, namespace: str, verb: str) -> None:
+        """This is answered of its jobs."""
+        self.watcher.answered(AGENT_JOBS, namespace, verb, None)
 
     def works(self, namespace: str) -> None:
         """An agent works there."""
@@ -100,7 +115,7 @@ class Start:
         """Its jobs and Pods come, as they stood so many seconds ago."""
         for times in (self.watcher._jobs_of, self.watcher._pods_of):
             times[namespace] = time.monotonic() - ago
-        self.watcher._refused.pop(("agentjobs", namespace), None)
+        self.allow(namespace, "list")
         self.watcher.news.set()
 
     async def served(self) -> tuple[bool, set[str]]:
@@ -142,6 +157,47 @@ async def test_it_begins(
 ) -> None:
     async with begun(listed, refused, seconds) as start:
         assert await start.served() == (acts, served)
+
+
+@pytest.mark.parametrize(
+    ("failing", "seconds", "acts", "served"),
+    [
+        pytest.param({"dead"}, REFUSED_AFTER - 1, False, set(), id="not when one begins to"),
+        pytest.param({"dead"}, REFUSED_AFTER, True, {"alive"}, id="without one that does for a minute"),
+    ],
+)
+async def test_it_begins_while_lists_fail(
+    failing: Collection[str], seconds: float, acts: bool, served: set[str]
+) -> None:
+    async with begun({"alive"}) as start:
+        for namespace in failing:
+            start.fail(namespace, seconds)
+        assert await start.served() == (acts, served)
+        start.list("dead")
+        assert await start.served() == (True, {"alive", "dead"})
+
+
+async def test_a_namespace_that_is_known_is_not_left_because_its_lists_fail() -> None:
+    """It may be the API server, which fails all alike; what is done there fails, too, or its watches go on."""
+    async with begun({"alive", "dead"}) as start:
+        await start.served()
+        start.fail("dead", 10 * REFUSED_AFTER)
+        assert await start.served() == (True, {"alive", "dead"})
+
+
+async def test_a_namespace_that_may_be_listed_and_not_watched_is_left_alone_until_it_may(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with begun({"alive", "dead"}) as start:
+        start.refuse("dead", REFUSED_AFTER, "watch")
+        assert await start.served() == (True, {"alive"})
+        for _ in range(5):
+            start.list("dead", ago=-1)
+            assert await start.served() == (True, {"alive"})
+        assert caplog.text.count("Namespace dead: its jobs are left alone") == 1
+        assert "watch agentjobs" in caplog.text
+        start.allow("dead", "watch")
+        assert await start.served() == (True, {"alive", "dead"})
 
 
 async def test_a_namespace_that_can_be_listed_again_joins() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from functools import partial
 
 import pytest
 import uvloop
@@ -13,8 +14,9 @@ from agentjob_kube.errors import NoRight
 from agentjob_kube.listwatch import ListWatch, Selection
 from agentjob_kube.transport import Request
 from agentjob_operator.pod import PodView, view
+from agentjob_operator.reach import REFUSED_AFTER, Reach
 from agentjob_operator.store import Store
-from agentjob_operator.watch import MAX_AGE, REFUSED_AFTER, Watcher
+from agentjob_operator.watch import MAX_AGE, Watcher
 from agentjob_operator.work import WorkQueue
 
 JOBS, PODS, DEAD = MAX_AGE["agentjobs"], MAX_AGE["pods"], REFUSED_AFTER
@@ -40,17 +42,25 @@ def pods(heard: float) -> ListWatch[PodView]:
     return found
 
 
+def refuse(reach: Reach, namespace: str, what: str, seconds: float) -> None:
+    """This is refused there, since so many seconds."""
+    reach.clock = lambda: time.monotonic() - seconds
+    reach.failed(namespace, what, NoRight("no right", status=403))
+    reach.clock = time.monotonic
+
+
 def watcher(*, listed: dict[str, float], heard: dict[str, float], refused: dict[str, float] | None = None) -> Watcher:
     """One of two namespaces whose jobs were listed, and of whose Pods something was heard, so many seconds ago.
 
     LISTs of jobs are refused since so many seconds.
     """
-    found = Watcher(client=CLIENT, store=Store(), queue=WorkQueue(1), namespaces=("a", "b"))
+    found = Watcher(client=CLIENT, store=Store(), queue=WorkQueue(1), reach=Reach(namespaces=("a", "b")))
     now = time.monotonic()
     found._jobs_of = {namespace: now - seconds for namespace, seconds in listed.items()}
     found._pods_of = {namespace: now - seconds for namespace, seconds in heard.items()}
     found._watches = {namespace: pods(now - seconds) for namespace, seconds in heard.items()}
-    found._refused = {("agentjobs", namespace): now - seconds for namespace, seconds in (refused or {}).items()}
+    for namespace, seconds in (refused or {}).items():
+        refuse(found.reach, namespace, "list agentjobs", seconds)
     return found
 
 
@@ -58,6 +68,13 @@ def test_the_age_is_that_of_the_namespace_of_which_least_is_known() -> None:
     ages = watcher(listed={"a": 10, "b": 200}, heard={"a": 60, "b": 1}).ages()
 
     assert {kind: round(age) for kind, age in ages.items()} == {"agentjobs": 200, "pods": 60}
+
+
+def test_jobs_are_as_old_as_their_watch_is_refused() -> None:
+    found = watcher(listed={"a": 10, "b": 20}, heard={"a": 0, "b": 0})
+    refuse(found.reach, "b", "watch agentjobs", 700)
+
+    assert round(found.ages()["agentjobs"]) == 700
 
 
 def test_what_was_never_heard_of_is_as_old_as_the_operator() -> None:
@@ -95,9 +112,9 @@ async def _all_hear_of_it() -> None:
     async with asyncio.TaskGroup() as tasks:
         for _ in range(50):
             found = watcher(listed={}, heard={})
-            found.patience = 0.05
-            found._note_failed(resources.AGENT_JOBS, "b", NoRight("no right", status=403))
-            tasks.create_task(found.other_than(("a", "b")))
+            found.reach.patience = 0.05
+            found.answered(resources.AGENT_JOBS, "b", "list", NoRight("no right", status=403))
+            tasks.create_task(found.until(partial(found.reach.is_lost, "b")))
             for _ in range(20):  # so that they begin at other parts of a millisecond
                 await asyncio.sleep(0)
 

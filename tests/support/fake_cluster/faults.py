@@ -10,7 +10,8 @@ from fake_cluster.refusals import Refusal
 class Fault:
     """Happens to one request with this verb on this resource ("agentjobs/status"), after `skip` others.
 
-    Or to all of them, until it is mended: `forever`. Or only to those about an object whose name begins so: `name`.
+    Or to all of them, until it is mended: `forever`. Or only to those about an object whose name begins so: `name`. Or
+    only to those in one `namespace`.
 
     - refuse: answered with `refusal`, nothing is done.
     - cut: done, but the connection breaks before the answer.
@@ -24,14 +25,15 @@ class Fault:
     refusal: Refusal = field(default_factory=lambda: Refusal(500, "InternalError", "a fault of the test's"))
     skip: int = 0
     name: str = ""
+    namespace: str = ""
     forever: bool = False
     has_happened: bool = False
 
-    def takes(self, verb: str, resource: str, name: str) -> bool:
+    def takes(self, verb: str, resource: str, namespace: str, name: str) -> bool:
         """Whether it happens to this request."""
         if (self.has_happened and not self.forever) or (verb, resource) != (self.verb, self.resource):
             return False
-        if not name.startswith(self.name):
+        if not name.startswith(self.name) or self.namespace not in {"", namespace}:
             return False
         self.skip -= 1
         self.has_happened = self.skip < 0

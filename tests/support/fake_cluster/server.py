@@ -86,7 +86,8 @@ class Server:
         """Any request for an object: answered, counted, and made to go wrong when a test wants it."""
         aim = target(request)
         name = aim.name or await _name(request)
-        fault = next((fault for fault in self.faults if fault.takes(aim.verb, aim.resource, name)), None)
+        asked = aim.verb, aim.resource, aim.namespace, name
+        fault = next((fault for fault in self.faults if fault.takes(*asked)), None)
         try:
             if fault is not None and fault.how == "refuse":
                 raise fault.refusal
