@@ -26,7 +26,7 @@ from agentjob_kube.errors import (
 )
 from agentjob_kube.resources import AGENT_JOBS, EVENTS, PODS
 from agentjob_operator import manifests, rules
-from agentjob_operator.failing import TRIED, trying
+from agentjob_operator.failing import TRIED, StatusNotKeptError, StopNotKeptError, trying
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.pod import STOP_ANNOTATION, PodView, view
 from agentjob_operator.settings import RunnerSettings
@@ -49,10 +49,6 @@ TAIL_LINES: Final = 10
 """Lines asked of a log to find the outcome: it is the last line, but another program may have written after it."""
 TAIL_BYTES: Final = (TAIL_LINES + 1) * lines.MAX_LINE
 log = logging.getLogger(__name__)
-
-
-class StatusNotKeptError(ApiError):
-    """A status came back another than it was written: deciding again at once would write it for ever."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,14 +193,18 @@ class Actor:
 
         The kubelet stops its agent with the whole grace period, and what the agent then says stays readable for as long
         as the Pod does, whether an operator is there at that moment or not.
+
+        Raises:
+            StopNotKeptError: nothing of it is to be seen on the Pod.
         """
-        now = self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
-        patch = {
-            "metadata": {"uid": pod.uid, "annotations": {STOP_ANNOTATION: now}},
-            "spec": {"activeDeadlineSeconds": 1},
-        }
         try:
-            self.store.put_pod(view(await self.client.patch(PODS, pod.key, patch)))
+            told = view(await self.client.patch(PODS, pod.key, manifests.stop(pod, self.clock())))
+            self.store.put_pod(told)
+            if told.stop_asked is None and not told.deleting:
+                raise StopNotKeptError(
+                    f"Pod {pod.key}: the API server did not keep the annotation {STOP_ANNOTATION};"
+                    " a mutating webhook or policy that takes it away is to leave it there"
+                )
         except NotFound:
             self.store.drop_pod(pod)
         except (Conflict, Invalid):  # to another uid in a patch, the answer is "field is immutable"

@@ -57,6 +57,14 @@ _WAY_OUT: Final = {
 }
 
 
+class StatusNotKeptError(ApiError):
+    """A status came back another than it was written: deciding again at once would write it for ever."""
+
+
+class StopNotKeptError(ApiError):
+    """A Pod came back without what tells its agent to stop: deciding again at once would write it for ever."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failing:
     """What is known of a job whose looks fail."""

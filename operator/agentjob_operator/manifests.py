@@ -9,6 +9,7 @@ from agentjob_api.job import AgentJob, Metadata
 from agentjob_api.runner import EnvVar, Toleration
 from agentjob_api.spec import AgentSpec
 from agentjob_operator import rules
+from agentjob_operator.pod import STOP_ANNOTATION, PodView
 from agentjob_operator.quantity import amount
 from agentjob_operator.settings import RunnerSettings
 from agentjob_operator.status import bounded
@@ -255,6 +256,14 @@ _CONTAINER_SECURITY: Object = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+
+
+def stop(pod: PodView, now: datetime) -> Object:
+    """What a Pod is patched with to end its time; only this one."""
+    return {
+        "metadata": {"uid": pod.uid, "annotations": {STOP_ANNOTATION: now.strftime("%Y-%m-%dT%H:%M:%SZ")}},
+        "spec": {"activeDeadlineSeconds": 1},
+    }
 
 
 def event(about: Metadata, warning: RecordEvent, now: datetime) -> Object:

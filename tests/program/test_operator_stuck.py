@@ -8,6 +8,7 @@ import pytest
 
 from agentjob_kube.resources import AGENT_JOBS, EVENTS
 from agentjob_operator.failing import STUCK_AFTER
+from agentjob_operator.pod import STOP_ANNOTATION
 from fake_cluster import Fault
 from fake_cluster.kubelet import Instant
 from fake_cluster.refusals import Refusal
@@ -119,6 +120,26 @@ async def test_a_conflict_that_never_ends_is_tried_ever_later_and_told_of(op: Op
     await op.later(MINUTES)
     [event] = await until(lambda: op.items(EVENTS))
     assert "writing its status, the object has been modified" in event["note"]
+
+
+async def test_a_stop_that_a_webhook_takes_from_the_pod_is_tried_ever_later_and_told_of(
+    op: Operated, failures: Failures
+) -> None:
+    op.cluster.strip("pods", STOP_ANNOTATION)
+    await op.submit()
+    await op.run_agent()
+    await op.until_status(phase="Running")
+    await op.change(cancel=True)
+    await failures.until(2)
+    await op.later(MINUTES)
+
+    said = await until_stuck(op)
+
+    assert "telling its agent to stop, Pod agents/fix-1: the API server did not keep" in said["message"]
+    assert op.writes().count("patch pods") <= 8
+    await op.end_agent(told())
+    await op.until_status(phase="Succeeded")
+    await until_free(op)
 
 
 async def test_a_job_that_a_newer_operator_has_written_is_left_alone_and_told_of_in_an_event(

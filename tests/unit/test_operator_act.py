@@ -25,8 +25,8 @@ from agentjob_kube.errors import (
 )
 from agentjob_kube.transport import Request
 from agentjob_operator import rules
-from agentjob_operator.act import Actor, StatusNotKeptError
-from agentjob_operator.failing import after, condition, said
+from agentjob_operator.act import Actor
+from agentjob_operator.failing import StatusNotKeptError, after, condition, said
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.settings import RunnerSettings
 from agentjob_operator.store import Store

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from fake_cluster.etcd import Etcd
 from fake_cluster.faults import Fault
+from fake_cluster.kinds import Kind
 from fake_cluster.refusals import Refusal
 from fake_cluster.reviews import SCOPES
 from fake_cluster.server import Seen, Server
@@ -125,6 +126,15 @@ class FakeCluster:
     def on_change(self, listener: Callable[[Etcd], Callable[..., None]]) -> None:
         """Lets something live in the cluster, such as `kubelet.Instant`: it is told of every change."""
         self._call(lambda: self._server.etcd.listeners.append(listener(self._server.etcd)))
+
+    def strip(self, plural: str, annotation: str) -> None:
+        """Lets a mutating webhook take an annotation away from each object of a kind that is changed."""
+
+        def without(kind: Kind, item: dict[str, Any]) -> None:
+            if kind.plural == plural:
+                item["metadata"].get("annotations", {}).pop(annotation, None)
+
+        self._call(lambda: self._server.etcd.webhooks.append(without))
 
     async def _start(self) -> None:
         self._server = Server(Etcd())

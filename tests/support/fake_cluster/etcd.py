@@ -45,6 +45,8 @@ class Etcd:
         """Names of all that was ever created, by plural."""
         self.news = asyncio.Event()
         self.listeners: list[Callable[[Change], None]] = []
+        self.webhooks: list[Callable[[Kind, Object], None]] = []
+        """What changes an object before it is kept in the place of another."""
         self._snapshots: dict[str, list[Object]] = {}
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
@@ -95,6 +97,8 @@ class Etcd:
         old = self.get(kind, namespace, body["metadata"]["name"])
         _check(kind, old, body["metadata"])
         new = merged(kind, old, copy.deepcopy(body), subresource)
+        for webhook in self.webhooks:
+            webhook(kind, new)
         kept = ("uid", "creationTimestamp", "namespace", "resourceVersion", "deletionTimestamp")
         new["metadata"] = {**new["metadata"], **{key: old["metadata"][key] for key in kept if key in old["metadata"]}}
         return old if new == old else self._keep(kind, old, new)
