@@ -1,5 +1,6 @@
 """An operator may be killed before and after each of its writes, or another act beside it: nothing is lost."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -45,6 +46,20 @@ async def test_two_operators_that_act_at_once_lose_and_double_nothing(results: R
         await op.nothing_was_lost_or_doubled(life)
     fault = "two operators act at once, with no Lease between them, on a job of each kind"
     results.add(Run(FAKE, "operator", fault, "an Event may come twice", undisturbed, took[0]))
+
+
+async def kill_what_does_not_run(op: Disturbed) -> None:
+    await op.kill()
+    async with killed_at(op, 1, after=False):
+        op.proxy.stopped.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+async def test_a_kill_that_fails_is_the_tests_failure() -> None:
+    async with disturbed() as op:
+        with pytest.raises(AssertionError, match="nothing runs"):
+            await kill_what_does_not_run(op)
 
 
 @pytest.mark.parametrize(("name", "number", "after"), KILLS)

@@ -204,4 +204,6 @@ async def killed_by(op: Disturbed, rule: Rule) -> AsyncIterator[list[float]]:
         assert killing.done(), f"that never came: {rule}"
     finally:
         killing.cancel()
-        await asyncio.gather(killing, return_exceptions=True)
+        await asyncio.wait({killing})
+        if not killing.cancelled():
+            killing.result()  # what it has failed with is the test's failure

@@ -110,7 +110,7 @@ class Operated:
 
     async def kill(self) -> None:
         """Ends the operator wherever it is."""
-        assert self._task is not None
+        assert self._task is not None, "nothing runs that could be killed"
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
