@@ -171,7 +171,7 @@ class Actor:
         except (HandoverTooLargeError, Invalid, Forbidden) as error:
             self._refused(job, str(error), for_good=not isinstance(error, Forbidden))
             return
-        self.store.refusals.pop(job.key, None)
+        self.store.drop_refusal(job.key)
         self.store.put_pod(view(pod))
         log.info("Pod created", extra=_about(job) | {"attempt": attempt})
 

@@ -4,6 +4,7 @@ Anything here may be late, nothing may go back: an object never replaces a newer
 not return with an answer that was on its way. resourceVersions are compared as numbers, as Kubernetes lets its clients.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -33,7 +34,8 @@ class Store:
     """Called with the key of a job that is not as it was, or whose Pods are not."""
     unread: dict[Key, Metadata] = field(default_factory=dict)
     """Jobs that are there and cannot be read, whatever is known of them from before."""
-    refusals: dict[Key, Refusal] = field(default_factory=dict)
+    refusals: dict[str, dict[Key, Refusal]] = field(default_factory=lambda: defaultdict(dict))
+    """By namespace, in which they are counted at each."""
     read: dict[str, Outcome | None] = field(default_factory=dict)
     """Outcomes from logs, by the Pod's uid."""
     _pods: dict[Key, dict[str, PodView]] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class Store:
         self.jobs[job.key] = job
         self.unread.pop(job.key, None)
         if job.status.phase.is_final:
-            self.refusals.pop(job.key, None)
+            self.drop_refusal(job.key)
         self.changed(job.key)
         return True
 
@@ -75,7 +77,7 @@ class Store:
             del self.unread[key]
         if (known := self.jobs.get(key)) is not None and known.metadata.uid == uid:
             del self.jobs[key]
-            self.refusals.pop(key, None)
+            self.drop_refusal(key)
             self.changed(key)
 
     def drop_absent(self, namespace: str, present: set[Key], at: int) -> set[Key]:
@@ -93,17 +95,21 @@ class Store:
 
     def refusal(self, key: Key) -> Refusal | None:
         """What the API server said last to the Pod of the job that has this key now."""
-        job, found = self.jobs.get(key), self.refusals.get(key)
+        job, found = self.jobs.get(key), self.refusals[key.namespace].get(key)
         return found if found is not None and job is not None and found.job == job.metadata.uid else None
 
     def refused(self, namespace: str) -> int:
         """How many jobs of a namespace wait for that the API server takes their Pods."""
-        return sum(1 for key in self.refusals if key.namespace == namespace)
+        return len(self.refusals[namespace])
 
     def note_refusal(self, key: Key, refusal: Refusal) -> None:
         """Notes what the API server said to a job's Pod, unless the job is gone meanwhile."""
         if (job := self.jobs.get(key)) is not None and job.metadata.uid == refusal.job:
-            self.refusals[key] = refusal
+            self.refusals[key.namespace][key] = refusal
+
+    def drop_refusal(self, key: Key) -> None:
+        """Forgets what the API server said to a job's Pod: it has taken it, or is not asked again."""
+        self.refusals[key.namespace].pop(key, None)
 
     def note_read(self, pod: PodView, outcome: Outcome | None) -> None:
         """Notes the outcome in a Pod's log, unless the Pod is gone meanwhile."""
@@ -159,8 +165,9 @@ class Store:
         for key in keys:
             for uid in self._pods.pop(key, {}):
                 self.read.pop(uid, None)
-            for known in (self.jobs, self.unread, self.refusals):
+            for known in (self.jobs, self.unread):
                 known.pop(key, None)
+            self.drop_refusal(key)
             self.changed(key)
         return keys
 

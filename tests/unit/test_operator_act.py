@@ -342,7 +342,7 @@ async def test_a_pod_is_refused(answer: ApiError, for_good: bool) -> None:
 )
 async def test_of_many_pods_that_are_refused_each_is_tried_again(refused: int, where: str, seconds: int) -> None:
     store = known()
-    store.refusals.update({Key(where, f"other-{number}"): refusal() for number in range(refused)})
+    store.refusals[where].update({Key(where, f"other-{number}"): refusal() for number in range(refused)})
 
     await act(Answers(POST=Forbidden("exceeded quota: pods", status=403)), CreatePod(1), store=store)
 
@@ -357,7 +357,7 @@ async def test_a_right_to_make_pods_that_was_revoked_is_nothing_that_one_job_is_
     with pytest.raises(NoRight):
         await act(Answers(POST=NoRight("no right", status=403)), CreatePod(1), store=store)
 
-    assert store.refusals == {}
+    assert store.refused("ns") == 0
 
 
 async def test_a_job_that_is_gone_when_its_status_is_written_is_forgotten() -> None:
@@ -411,8 +411,8 @@ async def test_a_job_too_large_for_its_pod_is_refused_without_asking() -> None:
 
     store = await act(answers, CreatePod(1), of=large)
 
-    assert store.refusals[KEY].for_good
-    assert "promptFrom" in store.refusals[KEY].message
+    assert store.refusals["ns"][KEY].for_good
+    assert "promptFrom" in store.refusals["ns"][KEY].message
     assert answers.requests == []
 
 

@@ -281,7 +281,7 @@ def test_who_may_have_been_started_keeps_its_slot() -> None:
 def test_who_was_refused_gives_its_slot_to_others_for_half_a_minute() -> None:
     found = full(2)
     with found.admission.acting(Key("ns", "a"), STARTS):
-        found.store.refusals[Key("ns", "a")] = replace(refusal(), job="uid-a-0")
+        found.store.refusals["ns"][Key("ns", "a")] = replace(refusal(), job="uid-a-0")
     assert found.admitted("a", "b", "c") == ["b", "c"]
     found.drop_job("c")
 

@@ -167,7 +167,7 @@ def test_the_memory_of_what_is_gone_is_bounded() -> None:
 def test_a_refusal_is_observed(uid: str, seen: bool) -> None:
     store = Store()
     store.put_job(version(5, uid=uid))
-    store.refusals[KEY] = refusal()
+    store.refusals["ns"][KEY] = refusal()
 
     assert (observe(store, KEY, KEEPING, ROOM, T0).refusal is not None) == seen
 
@@ -180,7 +180,7 @@ def test_a_job_that_has_ended_is_refused_nothing_any_more() -> None:
 
     store.put_job(job({"phase": "Cancelled"}, meta={"resourceVersion": "6"}))
 
-    assert (store.refused("ns"), store.refusals) == (0, {})
+    assert store.refused("ns") == 0
 
 
 def strange(number: int, uid: str = UID) -> dict[str, Any]:
@@ -262,7 +262,7 @@ def test_what_comes_of_a_job_or_pod_too_late_is_not_kept(uid: str | None) -> Non
     store.note_refusal(KEY, refusal())
     store.note_read(pod(), told())
 
-    assert (store.refusals, store.read) == ({}, {})
+    assert (store.refused("ns"), store.read) == (0, {})
 
 
 def test_the_world_is_seen_in_whole_seconds_and_with_what_was_read() -> None:
