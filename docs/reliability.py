@@ -35,6 +35,13 @@ above.
 
 Two agents of one job at work at once, where a node is cut off for minutes and works on: Kubernetes gives it up, and the
 next attempt starts. [How that is bounded, and who can exclude it](decisions/0019-lost-nodes.md).
+
+An etcd that was restored from a snapshot: resourceVersions of jobs and Pods go back, also with `--bump-revision`, and
+operator and gateway hold on to the newer ones that they know, through all watches and LISTs. They take what was
+restored for late answers, and writes about it are refused. So start them anew once the API server is back, in the
+namespace of each release: `kubectl rollout restart deployment --selector app.kubernetes.io/instance=RELEASE`. From
+then on, what was restored is what is true: jobs made after the snapshot are gone, and their Pods with them; what has
+ended since may be done once more.
 """
 GROUPS = {
     "operator": "The operator is killed, stopped or doubled",
