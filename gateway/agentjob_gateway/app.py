@@ -199,15 +199,24 @@ def _route(request: web.Request) -> str:
 
 
 async def _caller(request: web.Request, authenticator: Authenticator, *, takes_ticket: bool) -> Caller:
-    """Who asks: by the header Authorization or, where a browser cannot send one, by a ticket."""
+    """Who asks: by the header Authorization or, where a browser cannot send one, by a ticket.
+
+    Beside a ticket, a header of another scheme is for a proxy, which has asked the browser for it.
+    """
     scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
-    if scheme:
-        if scheme.lower() != "bearer" or not credential.strip():
-            raise Unauthenticated("Authorization: expected Bearer and a credential")
-        return await authenticator.caller(credential.strip())
+    is_bearer = scheme.lower() == "bearer"
     text = request.query.get("ticket") or request.cookies.get(COOKIE)
-    if not (takes_ticket and text):
+    if takes_ticket and text and not is_bearer:
+        return _holder(request, authenticator, text)
+    if not scheme:
         raise Unauthenticated("Authorization: expected Bearer and an API key, found nothing")
+    if not is_bearer or not credential.strip():
+        raise Unauthenticated("Authorization: expected Bearer and a credential")
+    return await authenticator.caller(credential.strip())
+
+
+def _holder(request: web.Request, authenticator: Authenticator, text: str) -> Caller:
+    """Who was given the ticket in a text."""
     back_to = sse.job_of(request.headers.get("Last-Event-ID", ""))
     ticket = request[TICKET] = request.app[DOORS].tickets.check(text, datetime.now(UTC), back_to)
     authenticator.check_known(ticket.caller)

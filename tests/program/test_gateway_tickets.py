@@ -1,0 +1,209 @@
+"""Tickets: they open streams to clients that cannot send a header."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentjob_gateway.caller import Caller, Limits, Role
+from agentjob_gateway.tickets import COOKIE, Ticket, Tickets
+from operated import until
+from served import NAMESPACE, SIGNING_KEY, Answer, Door, Served, served
+from streamed import WHOLE, finish, finished, ids, make
+
+Object = dict[str, Any]
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Served]:
+    async with served(tmp_path) as found:
+        found.key()
+        found.key("reader", Role.READ)
+        found.key("stranger", namespace="other")
+        yield found
+
+
+@pytest.fixture
+async def door(place: Served) -> Door:
+    return await place.door(namespaces=[NAMESPACE, "other"]).start()
+
+
+async def test_no_job_is_made_for_a_ticket_that_cannot_be_signed(place: Served) -> None:
+    (place.keys / "tickets.key").unlink()
+    door = await place.door().start()
+    answer = await door.ask("POST", "/v1/tickets", place.key(), json={"prompt": "x"})
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "60")
+    assert "tickets.key" in answer.body["detail"]
+    assert place.cluster.made("agentjobs") == []
+
+
+async def ticket(door: Door, place: Served, **body: Any) -> Answer:
+    answer = await door.ask("POST", "/v1/tickets", place.key(), json=body)
+    assert answer.status == 201
+    return answer
+
+
+async def test_a_ticket_opens_the_stream_of_its_job_alone(door: Door, place: Served) -> None:
+    await finished(door, place)
+    await make(door, place, "other")
+    text = (await ticket(door, place, job_id="fix")).body["ticket"]
+    for path in ("/v1/jobs/fix/events?", "/claude/stream?job_id=fix&", "/claude/stream?"):
+        assert ids(await door.ask("GET", f"{path}ticket={text}")) == WHOLE
+    other = await door.ask("GET", f"/v1/jobs/other/events?ticket={text}")
+    assert (other.status, other.body["detail"]) == (403, "the ticket is for another job")
+
+
+async def test_a_ticket_goes_with_the_key_that_it_was_given_for(door: Door, place: Served) -> None:
+    await finished(door, place)
+    text = (await ticket(door, place, job_id="fix")).body["ticket"]
+    path = f"/claude/stream?ticket={text}"
+    assert (await door.ask("GET", path)).status == 200
+    place.revoke(place.key())
+
+    async def is_refused() -> bool:
+        return (await door.ask("GET", path)).status == 401
+
+    await until(is_refused)
+
+
+async def test_a_ticket_is_a_cookie_as_well(door: Door, place: Served) -> None:
+    await finished(door, place)
+    given = await ticket(door, place, job_id="fix")
+    cookie = given.headers["Set-Cookie"]
+    assert cookie.startswith(f"{COOKIE}={given.body['ticket']}; ")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    assert "Max-Age=86700" in cookie, "a browser that comes back later sends it"
+    door.session.cookie_jar.clear()
+    answer = await door.ask("GET", "/claude/stream", cookies={COOKIE: given.body["ticket"]})
+    assert ids(answer) == WHOLE
+
+
+async def test_a_task_gets_a_job_with_its_ticket(door: Door, place: Served) -> None:
+    given = (await ticket(door, place, prompt="Mend it.", agent={"maxTurns": 3})).body
+    assert (await place.job(given["job_id"]))["spec"] == {"prompt": "Mend it.", "agent": {"maxTurns": 3}}
+    await finish(place, given["job_id"])
+    assert ids(await door.ask("GET", f"/claude/stream?ticket={given['ticket']}"))[-1] == f"{given['job_id']}/end"
+
+
+async def test_that_nothing_is_continued_is_no_task(door: Door, place: Served) -> None:
+    assert (await ticket(door, place, **{"continue": False})).body["job_id"] is None
+    await make(door, place)
+    assert (await ticket(door, place, job_id="fix", **{"continue": False})).body["job_id"] == "fix"
+
+
+async def test_a_ticket_makes_one_job_however_often_its_client_comes_back(door: Door, place: Served) -> None:
+    text = (await ticket(door, place)).body["ticket"]
+    path = f"/claude/stream?ticket={text}&prompt=Mend+it."
+    for _ in range(2):
+        async with door.session.get(door.url + path) as response:
+            assert response.status == 200
+    [name] = place.cluster.made("agentjobs")
+    await finish(place, name)
+    answer = await door.ask("GET", path, headers={"Last-Event-ID": f"{name}/1-1"})
+    assert ids(answer) == [f"{name}/1-2", f"{name}/1-3", f"{name}/end"]
+    assert place.cluster.made("agentjobs") == [name]
+
+
+async def test_a_ticket_that_has_made_its_job_is_for_no_other(door: Door, place: Served) -> None:
+    await finished(door, place)
+    text = (await ticket(door, place)).body["ticket"]
+    assert (await door.ask("GET", f"/claude/stream?ticket={text}&job_id=fix")).status == 403
+
+
+def expired(job: str | None) -> str:
+    """A ticket that was over a minute ago."""
+    limits = Limits(requests_per_minute=60, concurrent_jobs=5, streams=5)
+    caller = Caller(name="key:ci", limits=limits, role=Role.SUBMIT, namespace=NAMESPACE)
+    over = Ticket(caller=caller, expires=int(time.time()) - 60, nonce="n-1", namespace=NAMESPACE, job=job)
+    return Tickets(lambda: SIGNING_KEY).sign(over)
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/fix/events?", "/claude/stream?"])
+async def test_a_stream_older_than_its_ticket_survives_a_restart(door: Door, place: Served, path: str) -> None:
+    await finished(door, place)
+    answer = await door.ask("GET", f"{path}ticket={expired('fix')}", headers={"Last-Event-ID": "fix/1-2"})
+    assert (answer.status, ids(answer)) == (200, WHOLE[2:])
+
+
+@pytest.mark.parametrize(
+    ("job", "asked", "status"),
+    [
+        pytest.param("fix", ("/claude/stream?", ""), 401, id="not its own job from the beginning"),
+        pytest.param("fix", ("/claude/stream?", "other/1-1"), 401, id="no other job"),
+        pytest.param("fix", ("/claude/stream?job_id=other&", "fix/1-1"), 403, id="no other job in the address"),
+        pytest.param("fix", ("/v1/jobs/other/events?", "fix/1-1"), 403, id="no other job in the path"),
+        pytest.param(None, ("/claude/stream?prompt=x&", ""), 401, id="no task"),
+        pytest.param(None, ("/claude/stream?prompt=x&", "fix/1-1"), 403, id="no job that was not made with it"),
+    ],
+)
+async def test_a_ticket_that_is_over_opens_nothing_else(
+    door: Door, place: Served, job: str | None, asked: tuple[str, str], status: int
+) -> None:
+    for name in ("fix", "other"):
+        await make(door, place, name)
+    path, last = asked
+    answer = await door.ask("GET", f"{path}ticket={expired(job)}", headers={"Last-Event-ID": last})
+    assert (answer.status, place.cluster.made("agentjobs")) == (status, ["fix", "other"])
+
+
+async def test_a_ticket_opens_nothing_but_streams(door: Door, place: Served) -> None:
+    await finished(door, place)
+    text = (await ticket(door, place, job_id="fix")).body["ticket"]
+    for method, path in (("GET", "/v1/jobs/fix"), ("GET", "/claude/jobs/fix"), ("DELETE", "/v1/jobs/fix")):
+        assert (await door.ask(method, f"{path}?ticket={text}")).status == 401
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "status"),
+    [
+        pytest.param("ci", {"job_id": "gone"}, 404, id="for a job that is not there"),
+        pytest.param("ci", {"job_id": 7}, 400, id="for a number"),
+        pytest.param("ci", {"prompt": "x", "continue": True}, 422, id="to go on with a conversation"),
+        pytest.param("ci", {"job_id": "fix", "continue": True}, 422, id="to go on with the conversation of a job"),
+        pytest.param("ci", {"job_id": "fix", "prompt": "x"}, 422, id="for a job that is there and a task"),
+        pytest.param("stranger", {"job_id": "fix"}, 404, id="for a job of another namespace"),
+        pytest.param("reader", {"prompt": "x"}, 403, id="for a task of somebody who may only read"),
+    ],
+)
+async def test_no_ticket_is_given(door: Door, place: Served, key: str, body: Object, status: int) -> None:
+    await make(door, place)
+    keys = {
+        "ci": place.key(),
+        "reader": place.key("reader", Role.READ),
+        "stranger": place.key("stranger", namespace="other"),
+    }
+    assert (await door.ask("POST", "/v1/tickets", keys[key], json=body)).status == status
+
+
+BASIC = "Basic aGk6dGhlcmU="
+
+
+@pytest.mark.parametrize("is_cookie", [pytest.param(False, id="in the address"), pytest.param(True, id="as a cookie")])
+@pytest.mark.parametrize(
+    ("header", "answered"),
+    [
+        pytest.param(BASIC, 200, id="what a proxy has asked for is not ours"),
+        pytest.param("Bearer aj_abcdefgh_wrong", 401, id="a key goes before a ticket, also a wrong one"),
+        pytest.param("Bearer ", 401, id="so does an empty one"),
+    ],
+)
+async def test_beside_a_ticket_a_header_counts_where_it_is_a_key(
+    door: Door, place: Served, header: str, answered: int, *, is_cookie: bool
+) -> None:
+    await finished(door, place)
+    text = (await ticket(door, place, job_id="fix")).body["ticket"]
+    door.session.cookie_jar.clear()
+    path, cookies = ("/claude/stream", {COOKIE: text}) if is_cookie else (f"/claude/stream?ticket={text}", {})
+    answer = await door.ask("GET", path, headers={"Authorization": header}, cookies=cookies)
+    assert answer.status == answered
+
+
+@pytest.mark.parametrize("path", ["/claude/stream?job_id=fix", "/claude/stream?ticket=x.y", "/v1/jobs/fix?ticket={}"])
+async def test_a_header_for_a_proxy_opens_nothing(door: Door, place: Served, path: str) -> None:
+    await finished(door, place)
+    text = (await ticket(door, place, job_id="fix")).body["ticket"]
+    door.session.cookie_jar.clear()
+    answer = await door.ask("GET", path.format(text), headers={"Authorization": BASIC})
+    assert answer.status == 401
