@@ -13,7 +13,7 @@ from agentjob_gateway import audit, sse
 from agentjob_gateway.audit import Deed
 from agentjob_gateway.caller import Verb
 from agentjob_gateway.doors import CALLER, CHANGED, DOORS, REQUEST, TICKET, body_of, key_of, namespace_of
-from agentjob_gateway.errors import BadRequest, NotAcceptable, NotAllowed, Unprocessable
+from agentjob_gateway.errors import BadRequest, Missing, NotAcceptable, NotAllowed, Unprocessable
 from agentjob_gateway.reader import Streaming
 from agentjob_gateway.rest import answer, check_begins, claude_spec, claude_submission
 from agentjob_gateway.submission import Submission, checked_key
@@ -141,7 +141,8 @@ def _signed(request: web.Request, namespace: str, job: Object | None) -> str:
     """A ticket as text."""
     caller, expires = request[CALLER], int(time.time()) + SECONDS
     name, uid = (job["metadata"]["name"], job["metadata"]["uid"]) if job else (None, None)
-    ticket = Ticket(caller=caller, expires=expires, nonce=secrets.token_hex(8), namespace=namespace, job=name)
+    nonce = secrets.token_hex(8)
+    ticket = Ticket(caller=caller, expires=expires, nonce=nonce, namespace=namespace, job=name, uid=uid)
     deed = Deed(caller=caller, what=TICKET_GIVEN, namespace=namespace, job=name, request=request[REQUEST])
     with audit.change(deed) as change:
         change.uid = uid
@@ -150,9 +151,12 @@ def _signed(request: web.Request, namespace: str, job: Object | None) -> str:
 
 def _check_ticket(request: web.Request, job: Object) -> None:
     """Holds a ticket to its one job: the one it names, or the one that was made with it."""
-    ticket = request.get(TICKET)
-    if ticket is not None and not ticket.is_for(job):
-        raise NotAllowed("the ticket is for another job")
+    ticket, name = request.get(TICKET), job["metadata"]["name"]
+    if ticket is None or ticket.is_for(job):
+        return
+    if ticket.job == name:
+        raise Missing(f"the job {name!r} that the ticket is for is gone; another one has its name now")
+    raise NotAllowed("the ticket is for another job")
 
 
 async def _opened(request: web.Request, find: Callable[[web.Request], Awaitable[Object]]) -> web.StreamResponse:

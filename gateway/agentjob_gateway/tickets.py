@@ -41,6 +41,8 @@ class Ticket:
     namespace: str
     job: str | None
     """Name of the job; None for one that is still to be made."""
+    uid: str | None = None
+    """Of the job that it names; None in tickets of earlier releases, which open whatever job has the name."""
 
     @property
     def idempotency_key(self) -> str:
@@ -50,7 +52,8 @@ class Ticket:
     def is_for(self, job: Mapping[str, Any]) -> bool:
         """Whether a job is the one it names, or the one that was made with it."""
         if self.job is not None:
-            return bool(job["metadata"]["name"] == self.job)
+            meta = job["metadata"]
+            return bool(meta["name"] == self.job and self.uid in {None, meta["uid"]})
         mark = (job["metadata"].get("annotations") or {}).get(names.ANNOTATION_SUBMISSION)
         return bool(mark == mark_of(self.caller, self.namespace, self.idempotency_key))
 
@@ -71,6 +74,8 @@ class Tickets:
         found = asdict(ticket)
         if not ticket.caller.extra:
             del found["caller"]["extra"]  # an address is to be short
+        if ticket.uid is None:
+            del found["uid"]
         body = _encoded(orjson.dumps(found))
         return f"{body}.{_encoded(self._mac(body))}"
 

@@ -55,6 +55,27 @@ async def test_a_ticket_opens_the_stream_of_its_job_alone(door: Door, place: Ser
     assert (other.status, other.body["detail"]) == (403, "the ticket is for another job")
 
 
+async def test_a_ticket_opens_no_later_job_of_the_same_name(door: Door, place: Served) -> None:
+    await finished(door, place)
+    text = (await ticket(door, place, job_id="fix")).body["ticket"]
+    old = await place.job("fix")
+    assert (await door.ask("DELETE", "/v1/jobs/fix", place.key())).status == 204
+    stranger = place.key("somebody-else")
+    body = {"name": "fix", "spec": {"prompt": "Somebody else's."}}
+
+    async def is_made() -> bool:
+        return (await door.ask("POST", "/v1/jobs", stranger, json=body)).status == 201
+
+    await until(is_made)
+    assert (await place.job("fix"))["metadata"]["uid"] != old["metadata"]["uid"]
+    for path in ("/v1/jobs/fix/events?", "/claude/stream?job_id=fix&", "/claude/stream?"):
+        for last in ("", "fix/1-1", "fix/start"):
+            url, headers = f"{door.url}{path}ticket={text}", {"Last-Event-ID": last}
+            async with door.session.get(url, headers=headers) as answer:
+                assert answer.status == 404
+                assert "is gone" in (await answer.json(content_type=None))["detail"]
+
+
 async def test_a_ticket_goes_with_the_key_that_it_was_given_for(door: Door, place: Served) -> None:
     await finished(door, place)
     text = (await ticket(door, place, job_id="fix")).body["ticket"]
@@ -113,7 +134,7 @@ async def test_a_ticket_that_has_made_its_job_is_for_no_other(door: Door, place:
 
 
 def expired(job: str | None) -> str:
-    """A ticket that was over a minute ago."""
+    """A ticket that was over a minute ago, as earlier releases have given them: without the job's uid."""
     limits = Limits(requests_per_minute=60, concurrent_jobs=5, streams=5)
     caller = Caller(name="key:ci", limits=limits, role=Role.SUBMIT, namespace=NAMESPACE)
     over = Ticket(caller=caller, expires=int(time.time()) - 60, nonce="n-1", namespace=NAMESPACE, job=job)

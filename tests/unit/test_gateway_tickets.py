@@ -26,9 +26,16 @@ def ticket(caller: Caller = KEY, job: str | None = "fix") -> Ticket:
 
 
 @pytest.mark.parametrize("caller", [pytest.param(KEY, id="an API key"), pytest.param(USER, id="a Kubernetes user")])
-@pytest.mark.parametrize("job", [pytest.param("fix", id="of a job"), pytest.param(None, id="of a job to be made")])
-def test_a_ticket_comes_back_as_it_was_given(caller: Caller, job: str | None) -> None:
-    given = ticket(caller, job)
+@pytest.mark.parametrize(
+    ("job", "uid"),
+    [
+        pytest.param("fix", "u-7", id="of a job"),
+        pytest.param("fix", None, id="of a job's name"),
+        pytest.param(None, None, id="of a job to be made"),
+    ],
+)
+def test_a_ticket_comes_back_as_it_was_given(caller: Caller, job: str | None, uid: str | None) -> None:
+    given = replace(ticket(caller, job), uid=uid)
     assert TICKETS.check(TICKETS.sign(given), NOW) == given
 
 
@@ -97,9 +104,18 @@ def test_no_ticket_can_be_given_before_there_is_a_key_to_sign_with() -> None:
         Tickets(lambda: None).sign(ticket())
 
 
-def test_a_ticket_is_for_the_job_that_it_names() -> None:
-    assert ticket().is_for(agent_job("fix"))
-    assert not ticket().is_for(agent_job("other"))
+@pytest.mark.parametrize(
+    ("uid", "name", "is_for"),
+    [
+        pytest.param("uid-fix", "fix", True, id="the job that it names"),
+        pytest.param("uid-fix", "other", False, id="not one of another name"),
+        pytest.param("uid-before", "fix", False, id="not a later one of the same name"),
+        pytest.param(None, "fix", True, id="without a uid, whichever has the name"),
+        pytest.param(None, "other", False, id="without a uid, also none of another name"),
+    ],
+)
+def test_a_ticket_is_for(uid: str | None, name: str, *, is_for: bool) -> None:
+    assert replace(ticket(), uid=uid).is_for(agent_job(name)) == is_for
 
 
 def test_a_ticket_without_a_job_is_for_the_one_that_was_made_with_it() -> None:
