@@ -17,10 +17,10 @@ from agentjob_gateway import audit, sse
 from agentjob_gateway.audit import Deed
 from agentjob_gateway.caller import Caller
 from agentjob_gateway.doors import CALLER, CHANGED, DOORS, NAMESPACE, REQUEST, TICKET, Doors
-from agentjob_gateway.errors import Problem, Unauthenticated
+from agentjob_gateway.errors import Problem, Unauthenticated, Unavailable
 from agentjob_gateway.limits import Rates
 from agentjob_gateway.metrics import Metrics
-from agentjob_gateway.reader import Streaming
+from agentjob_gateway.reader import Streaming, later
 from agentjob_gateway.rest import answer
 from agentjob_gateway.routes import Route
 from agentjob_gateway.tickets import COOKIE
@@ -110,10 +110,11 @@ async def _observed(
     if (preflight := _preflight(request, entrance.cors_origins)) is not None:
         return preflight
     found = await _tried(request, handler)
+    status = found.status
     if isinstance(found, Problem):
         _audit(request, found, change)
-        found = _problem(request, found)
-    tell = _teller(request, found.status, started, entrance.metrics)
+        found = _later(request) if _gives_up(request, found) else _problem(request, found)
+    tell = _teller(request, status, started, entrance.metrics)
     if isinstance(found, Streaming):
         found.when_over(tell)
     else:
@@ -167,6 +168,23 @@ def _problem(request: web.Request, problem: Problem) -> web.Response:
     response = answer(problem.body(request[REQUEST]), problem.status, problem.headers())
     response.content_type = "application/problem+json"
     return response
+
+
+def _gives_up(request: web.Request, problem: Problem) -> bool:
+    """Whether a client would never come back, at what it should come back after: an EventSource, with its ticket.
+
+    Whoever sends a key can read a status.
+    """
+    is_source = "text/event-stream" in request.headers.get("Accept", "")
+    return is_source and TICKET in request and isinstance(problem, Unavailable)
+
+
+def _later(request: web.Request) -> web.Response:
+    """Has an EventSource come back to where it is. With the same ticket it makes no second job, nor one too late."""
+    last, job = request.headers.get("Last-Event-ID", ""), request[TICKET].job
+    if name := sse.job_of(last):
+        return later(sse.mark(name, sse.parse_id(last, name)))
+    return later(sse.mark(job, sse.START) if job else b"")
 
 
 class _Answered(NamedTuple):

@@ -90,7 +90,8 @@ class Metrics:
         at = self.registry
         self._answers = Counter(
             "agentjob_gateway_requests_total",
-            "Requests that were answered, by route and status; those beyond a limit have the status 429.",
+            "Requests that were answered, by route and status; those beyond a limit have the status 429, EventSources"
+            " that were told to come back because they could not be served now 503.",
             ["method", "route", "status"],
             registry=at,
         )

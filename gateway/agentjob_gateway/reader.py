@@ -24,6 +24,8 @@ RETRY: Final = (2_000, 5_000)
 """Milliseconds before a client that was cut off comes back: between these, so that not all come at once."""
 RETRY_ELSEWHERE: Final = (500, 2_000)
 """Milliseconds before a client comes back that is sent to another gateway."""
+RETRY_LATER: Final = (10_000, 30_000)
+"""And before one that there was no room for. Each time is a request of the key that its ticket was given for."""
 LAST_CHUNK: Final = b"0\r\n\r\n"
 log = logging.getLogger(__name__)
 
@@ -68,8 +70,16 @@ def elsewhere(job: str, position: Position) -> web.Response:
 
     Anything but 200, and an EventSource would not come back at all.
     """
-    events = sse.mark(job, position) + sse.retry(_between(RETRY_ELSEWHERE))
-    response = web.Response(body=events, headers=sse.HEADERS)
+    return _over(sse.mark(job, position), RETRY_ELSEWHERE)
+
+
+def later(where: bytes) -> web.Response:
+    """The same for one that cannot watch now. `where`: the mark of where it is, if it has a job already."""
+    return _over(where, RETRY_LATER)
+
+
+def _over(where: bytes, retry: tuple[int, int]) -> web.Response:
+    response = web.Response(body=where + sse.retry(_between(retry)), headers=sse.HEADERS)
     response.force_close()
     return response
 

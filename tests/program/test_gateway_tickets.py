@@ -1,5 +1,6 @@
 """Tickets: they open streams to clients that cannot send a header."""
 
+import logging
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 
 from agentjob_gateway.caller import Caller, Limits, Role
 from agentjob_gateway.tickets import COOKIE, Ticket, Tickets
+from event_source import EventSource
 from operated import until
 from served import NAMESPACE, SIGNING_KEY, Answer, Door, Served, served
-from streamed import WHOLE, finish, finished, ids, make
+from streamed import WHOLE, finish, finished, ids, make, small
 
 Object = dict[str, Any]
 
@@ -133,12 +135,17 @@ async def test_a_ticket_that_has_made_its_job_is_for_no_other(door: Door, place:
     assert (await door.ask("GET", f"/claude/stream?ticket={text}&job_id=fix")).status == 403
 
 
-def expired(job: str | None) -> str:
-    """A ticket that was over a minute ago, as earlier releases have given them: without the job's uid."""
+def signed(job: str | None, seconds: int) -> str:
+    """A ticket that is over in so many seconds, as earlier releases have given them: without the job's uid."""
     limits = Limits(requests_per_minute=60, concurrent_jobs=5, streams=5)
     caller = Caller(name="key:ci", limits=limits, role=Role.SUBMIT, namespace=NAMESPACE)
-    over = Ticket(caller=caller, expires=int(time.time()) - 60, nonce="n-1", namespace=NAMESPACE, job=job)
-    return Tickets(lambda: SIGNING_KEY).sign(over)
+    given = Ticket(caller=caller, expires=int(time.time()) + seconds, nonce="n-1", namespace=NAMESPACE, job=job)
+    return Tickets(lambda: SIGNING_KEY).sign(given)
+
+
+def expired(job: str | None) -> str:
+    """A ticket that was over a minute ago."""
+    return signed(job, -60)
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs/fix/events?", "/claude/stream?"])
@@ -228,3 +235,59 @@ async def test_a_header_for_a_proxy_opens_nothing(door: Door, place: Served, pat
     door.session.cookie_jar.clear()
     answer = await door.ask("GET", path.format(text), headers={"Authorization": BASIC})
     assert answer.status == 401
+
+
+SOURCE = {"Accept": "text/event-stream"}
+"""As an EventSource sends it."""
+
+
+async def test_an_event_source_that_cannot_be_served_yet_comes_back_and_then_makes_its_job(
+    place: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "agentjob_gateway.requests")
+    path, source = f"/claude/stream?prompt=x&ticket={signed(None, 60)}", EventSource()
+    async with small(place, channels=0) as full, place.session.get(full.make_url(path), headers=SOURCE) as answer:
+        source.read(await answer.read())
+    assert (answer.status, answer.content_type, source.events) == (200, "text/event-stream", [])
+    assert (10_000 <= (source.retry or 0) <= 30_000, source.last_event_id) == (True, "")
+    assert place.cluster.made("agentjobs") == []
+    assert [getattr(record, "status", None) for record in caplog.records] == [503]
+    async with small(place, channels=1) as client:
+        for _ in range(2):
+            async with place.session.get(client.make_url(path), headers=SOURCE) as answer:
+                assert answer.status == 200
+                [name] = place.cluster.made("agentjobs")
+                assert await answer.content.readline() == f"id: {name}/start\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("last", "goes_on"),
+    [
+        pytest.param("", "start", id="from the beginning"),
+        pytest.param("1-7", "1-7", id="after the last event it has got"),
+        pytest.param("end", "", id="which has seen all is told so"),
+    ],
+)
+async def test_an_event_source_without_room_keeps_its_job_and_its_place(place: Served, last: str, goes_on: str) -> None:
+    async with small(place, channels=0) as full:
+        name = (await (await full.post("/claude", json={"prompt": "x"})).json())["job_id"]
+        url = full.make_url(f"/claude/stream?ticket={signed(name, 60)}")
+        headers, source = SOURCE | ({"Last-Event-ID": f"{name}/{last}"} if last else {}), EventSource()
+        async with place.session.get(url, headers=headers) as answer:
+            source.read(await answer.read())
+    assert (answer.status, source.last_event_id) == ((200, f"{name}/{goes_on}") if goes_on else (204, ""))
+
+
+@pytest.mark.parametrize(
+    ("headers", "ticket"),
+    [
+        pytest.param(SOURCE, "", id="a client with a key"),
+        pytest.param(SOURCE, signed(None, 3600), id="a client with a key and a ticket"),
+        pytest.param({"Accept": "*/*", "Authorization": BASIC}, signed(None, 3600), id="curl with a ticket"),
+    ],
+)
+async def test_who_can_read_a_status_is_told_when_to_come_back(place: Served, headers: Object, ticket: str) -> None:
+    async with small(place, channels=0) as full:
+        answer = await full.get("/claude/stream", params={"prompt": "x", "ticket": ticket}, headers=headers)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+    assert place.cluster.made("agentjobs") == []
