@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import orjson
+
 from agentjob_api import names
 from agentjob_api.phases import Phase
 from agentjob_api.status import ConditionType
@@ -96,3 +98,16 @@ def resource(job: Object) -> Object:
         "spec": job["spec"],
         "status": job["status"],
     }
+
+
+def page(jobs: Sequence[Object], most_bytes: int) -> list[orjson.Fragment]:
+    """The first of these jobs as `/v1` tells of them, in JSON: as many as take so many bytes, and one at least."""
+    found: list[orjson.Fragment] = []
+    room = most_bytes
+    for job in jobs:
+        text = orjson.dumps(resource(job))
+        room -= len(text)
+        if found and room < 0:
+            break
+        found.append(orjson.Fragment(text))
+    return found

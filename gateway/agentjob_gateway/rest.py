@@ -21,6 +21,8 @@ Object = dict[str, Any]
 
 PAGE: Final = 50
 MAX_PAGE: Final = 500
+MAX_PAGE_MIB: Final = 4
+"""What the jobs on a page take at most: each has its prompt and its result."""
 _JOB_FIELDS: Final = frozenset({"name", "labels", "spec"})
 
 
@@ -124,9 +126,9 @@ async def list_jobs(request: web.Request) -> web.Response:
         and (after is None or _place(job) < after)
         and wanted <= (job["metadata"].get("labels") or {}).items()
     ]
-    page = found[:limit]
-    more = {"next": _encoded(_place(page[-1]))} if len(found) > limit else {}
-    return answer({"items": [answers.resource(job) for job in page], **more})
+    items = answers.page(found[:limit], MAX_PAGE_MIB * 2**20)
+    more = {"next": _encoded(_place(found[len(items) - 1]))} if len(found) > len(items) else {}
+    return answer({"items": items, **more})
 
 
 Place = tuple[str, str]

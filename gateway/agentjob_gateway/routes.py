@@ -143,7 +143,8 @@ V1: Final = (
             Parameter(
                 "limit",
                 "query",
-                "Jobs on a page.",
+                "Jobs on a page, which ends before the one with which its jobs would take more than"
+                f" {rest.MAX_PAGE_MIB} MiB; it has one at least.",
                 {"type": "integer", "minimum": 1, "maximum": rest.MAX_PAGE, "default": rest.PAGE},
             ),
             Parameter("cursor", "query", "The `next` of the page before."),

@@ -108,7 +108,7 @@ class JobList(Shape):
     """A page of jobs, the latest first."""
 
     items: list[Job]
-    """The jobs."""
+    """The jobs: not always as many as `limit` allows, also where more follow."""
     next: str | None = None
     """The `cursor` of the page after this one; not there on the last."""
 

@@ -12,6 +12,7 @@ import pytest
 from agent_jobs import ENDED, FAILED
 from agentjob_gateway import shapes
 from agentjob_gateway.caller import Role
+from agentjob_gateway.rest import MAX_PAGE_MIB
 from agentjob_kube.resources import AGENT_JOBS
 from agentjob_program.logs import JsonFormatter
 from fake_cluster import Fault
@@ -175,6 +176,18 @@ async def test_jobs_are_listed_in_pages(door: Door, place: Served) -> None:
         query = f"limit=2&cursor={page['next']}" if "next" in page else ""
     assert [len(page) for page in found] == [2, 2, 1]
     assert sorted(name for page in found for name in page) == [f"job-{number}" for number in range(5)]
+
+
+async def test_a_page_of_large_jobs_ends_early(door: Door, place: Served) -> None:
+    text = "x" * (MAX_PAGE_MIB * 2**20 // 5 + 1)
+    for name in "abcdef":
+        await make(door, place, name)
+        await place.set_status(name, {"phase": "Succeeded", "result": {"text": text, "truncated": False}})
+    later = await place.door().start()
+    first = (await later.ask("GET", "/v1/jobs", place.key())).body
+    second = (await later.ask("GET", f"/v1/jobs?cursor={first['next']}", place.key())).body
+    assert [[job["id"] for job in page["items"]] for page in (first, second)] == [["f", "e", "d", "c"], ["b", "a"]]
+    assert "next" not in second
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
 from agent_jobs import ENDED, FAILED, agent_job
@@ -74,3 +75,21 @@ def test_a_resource_is_shown_with_who_has_made_it() -> None:
 
 def test_a_resource_made_with_kubectl_is_nobodys() -> None:
     assert answers.resource(agent_job())["submittedBy"] is None
+
+
+JOB_BYTES = len(orjson.dumps(answers.resource(agent_job("job-0"))))
+
+
+@pytest.mark.parametrize(
+    ("most_bytes", "there", "shown"),
+    [
+        pytest.param(3 * JOB_BYTES, 3, 3, id="all, where they fit exactly"),
+        pytest.param(3 * JOB_BYTES - 1, 3, 2, id="one less, where they do not"),
+        pytest.param(0, 3, 1, id="one at least"),
+        pytest.param(JOB_BYTES, 0, 0, id="none, where there are none"),
+    ],
+)
+def test_a_page_has_as_many_jobs_as_it_may_take(most_bytes: int, there: int, shown: int) -> None:
+    jobs = [agent_job(f"job-{number}") for number in range(there)]
+    page = orjson.loads(orjson.dumps(answers.page(jobs, most_bytes)))
+    assert page == [answers.resource(job) for job in jobs[:shown]]
