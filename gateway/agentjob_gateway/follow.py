@@ -35,7 +35,7 @@ class Counts:
     """What all streams of a process come to."""
 
     streams: int = 0
-    """Streams that are open."""
+    """Streams that are open, calls of run_claude_agent among them."""
     follows: int = 0
     """Logs that are being read for them."""
     lines: int = 0

@@ -114,6 +114,15 @@ class Hub:
             self._leave(uid, channel)
 
     @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Counts an answer that another door holds open as a stream while the block runs."""
+        self.counts.streams += 1
+        try:
+            yield
+        finally:
+            self.counts.streams -= 1
+
+    @contextmanager
     def room(self) -> Iterator[None]:
         """Keeps a place while the block makes a job, for whoever watches it as soon as the block is left.
 

@@ -55,7 +55,7 @@ class Terms(Section):
     concurrent_jobs: Amount | None = None
     """Jobs of its that have not ended."""
     streams: Amount | None = None
-    """Streams that it holds open."""
+    """Streams that it holds open, calls of run_claude_agent among them."""
 
 
 class ApiKey(Terms):

@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -21,8 +21,9 @@ from agentjob_gateway.asgi import Exchange
 from agentjob_gateway.audit import Deed
 from agentjob_gateway.cache import key_of
 from agentjob_gateway.caller import Caller, Verb
-from agentjob_gateway.errors import Missing, Problem, Unavailable
+from agentjob_gateway.errors import Missing, Problem, TooMany, Unavailable
 from agentjob_gateway.jobs import Submitted
+from agentjob_gateway.limits import Streams
 from agentjob_gateway.mcp_tools import Cancel, Get, Run, Submit
 from agentjob_gateway.sse import START, Position
 from agentjob_gateway.submission import Submission, mark_of
@@ -56,10 +57,14 @@ class Jobs(Protocol):
 
 
 class Hub(Protocol):
-    """Where the lines of jobs come from; see hub.py."""
+    """Where the lines of jobs come from, and what counts the streams of this process; see hub.py."""
 
     def lines(self, key: Key, uid: str, after: Position) -> AsyncGenerator[object, None]:
         """Every `Line` of a job after a position, as it comes, and whatever else there is to tell in between."""
+        ...
+
+    def counted(self) -> AbstractContextManager[None]:
+        """Counts a stream while the block runs."""
         ...
 
 
@@ -118,6 +123,8 @@ class Calls:
 
     jobs: Jobs
     hub: Hub
+    streams: Streams
+    """Of each caller, in all doors together."""
     pace: Pace
     cancelling: set[asyncio.Task[None]] = field(default_factory=set)
     """Jobs that are being cancelled for requests that are over."""
@@ -139,7 +146,7 @@ class Calls:
     async def _tool(self, context: Context, call: Call, asked: mcp_tools.Asked) -> CallToolResult:
         match asked:
             case Run():
-                with self._cancelled_with(context, call) as word:
+                with self._held(call.caller), self._cancelled_with(context, call) as word:
                     return await self._end(context, await self._make(call, word, asked))
             case Submit():
                 with self._cancelled_with(context, call) as word:
@@ -204,6 +211,23 @@ class Calls:
             count += 1
             await session.report_progress(count, message=text)
             await asyncio.sleep(self.pace.least)
+
+    @contextmanager
+    def _held(self, caller: Caller) -> Iterator[None]:
+        """Counts a call that waits for its agent as a stream of the caller's.
+
+        Raises:
+            TooMany: the caller has as many open as they may.
+        """
+        try:
+            close = self.streams.open(caller)
+        except TooMany as full:
+            raise TooMany(f"{full}, or use submit_claude_agent and wait with get_claude_agent_job") from full
+        try:
+            with self.hub.counted():
+                yield
+        finally:
+            close()
 
     @contextmanager
     def _cancelled_with(self, context: Context, call: Call) -> Iterator[str]:

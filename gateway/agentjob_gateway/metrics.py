@@ -115,7 +115,9 @@ class Metrics:
                 "Seconds since the cluster was last heard of, in the namespace where it is longest.",
                 registry=at,
             ),
-            "streams": Gauge("agentjob_gateway_streams", "Streams that are open.", registry=at),
+            "streams": Gauge(
+                "agentjob_gateway_streams", "Streams that are open, calls of run_claude_agent among them.", registry=at
+            ),
             "follows": Gauge("agentjob_gateway_follows", "Logs that are being read for them.", registry=at),
             "lag": Gauge(
                 "agentjob_gateway_stream_lag_seconds",

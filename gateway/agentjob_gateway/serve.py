@@ -106,8 +106,9 @@ async def _doors_open(
     cache.listeners.append(census.heard)
     jobs = Jobs(client=client, cache=cache, census=census, rights=Gate(reviews), queue_depth=settings.queue_depth)
     tokens = Tokens(reviews, limits) if settings.kubernetes_tokens else None
-    doors = Doors(jobs=jobs, hub=hub, streams=Streams(), tickets=Tickets(keys.signing_key))
-    calls = Calls(jobs=jobs, hub=hub, pace=Pace())
+    streams = Streams()
+    doors = Doors(jobs=jobs, hub=hub, streams=streams, tickets=Tickets(keys.signing_key))
+    calls = Calls(jobs=jobs, hub=hub, streams=streams, pace=Pace())
     origins = frozenset(settings.cors_origins)
     tools = mcp.Door(calls, lambda request: request[CALLER], lambda request: request[REQUEST], origins)
     entrance = Entrance(

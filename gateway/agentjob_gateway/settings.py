@@ -18,7 +18,7 @@ class LimitSettings(Section):
     concurrent_jobs: Annotated[int, Field(ge=1, le=100_000)] = 50
     """Jobs of the caller's that have not ended."""
     streams: Annotated[int, Field(ge=1, le=100_000)] = 100
-    """Streams that the caller holds open."""
+    """Streams that the caller holds open, calls of run_claude_agent among them."""
 
 
 class ArchiveSettings(Section):

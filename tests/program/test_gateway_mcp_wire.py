@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,6 +16,7 @@ from agent_jobs import ENDED
 from agentjob_gateway.mcp import SESSION
 from mcp_place import ANSWER, HEADERS, ORIGIN, Place, listening, two_replicas
 from operated import until
+from served import served
 
 Object = dict[str, Any]
 
@@ -140,7 +142,39 @@ async def test_a_client_that_hangs_up_leaves_its_job_running_and_nothing_behind(
         return not (asyncio.all_tasks() - before) and place.jobs.waiting == 0
 
     await until(is_quiet)
+    assert place.hub.streams == 0
     assert place.jobs.phases() == ["Pending"] * 20
+
+
+async def test_a_call_that_waits_counts_as_a_stream(tmp_path: Path) -> None:
+    async with served(tmp_path) as found:
+        key = {"Authorization": f"Bearer {found.key(streams=2)}"}
+        door = await found.door().start()
+
+        async def are_open(count: int) -> bool:
+            async with door.session.get(f"{door.metrics}/metrics") as response:
+                return f"agentjob_gateway_streams {float(count)}\n" in await response.text()
+
+        async with aiohttp.ClientSession(headers=HEADERS | key) as http, asyncio.TaskGroup() as tasks:
+            url = f"{door.url}/mcp"
+            session = await initialized(http, url)
+            called = tasks.create_task(answered(http, url, run(1), session))
+            await until(lambda: are_open(1))
+            [name] = found.cluster.made("agentjobs")
+            async with http.get(f"{door.url}/v1/jobs/{name}/events"):
+                await until(lambda: are_open(2))
+                refused = (await answered(http, url, run(2), session))["result"]
+                third = await door.ask("GET", f"/v1/jobs/{name}/events", found.key())
+            await found.agents.start(name=name)
+            await found.agents.finish(1, name=name)
+            await called
+            await until(lambda: are_open(0))
+        assert found.cluster.made("agentjobs") == [name]
+    assert (refused["isError"], third.status) == (True, 429)
+    assert refused["content"][0]["text"] == (
+        "2 streams are open, and no more may be; close one, or use submit_claude_agent and wait with"
+        " get_claude_agent_job"
+    )
 
 
 async def test_a_door_that_closes_cuts_calls_off_and_cancels_no_job(http: aiohttp.ClientSession) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from agentjob_gateway import answers
 from agentjob_gateway.caller import Caller, Limits, Role, Verb, permits
 from agentjob_gateway.errors import Missing, NotAllowed, Problem, TooMany
 from agentjob_gateway.jobs import Submitted
+from agentjob_gateway.limits import Streams
 from agentjob_gateway.mcp import Door
 from agentjob_gateway.mcp_calls import Calls, Pace
 from agentjob_gateway.sse import Position
@@ -128,7 +129,7 @@ class Hub:
     """The lines that a test says, and then none for as long as anybody listens."""
 
     def __init__(self) -> None:
-        self.listeners = 0
+        self.listeners = self.streams = 0
         self.problem: Problem | None = None
         self._messages: asyncio.Queue[Object] = asyncio.Queue()
 
@@ -148,6 +149,14 @@ class Hub:
         finally:
             self.listeners -= 1
 
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        self.streams += 1
+        try:
+            yield
+        finally:
+            self.streams -= 1
+
 
 class Place:
     """Two replicas before the same jobs. Whoever knocks is called as the credential is."""
@@ -159,7 +168,7 @@ class Place:
 
     def door(self) -> Door:
         """Another replica's."""
-        self.calls.append(Calls(jobs=self.jobs, hub=self.hub, pace=QUICK))
+        self.calls.append(Calls(jobs=self.jobs, hub=self.hub, streams=Streams(), pace=QUICK))
         return Door(self.calls[-1], _caller, lambda _: "request-1", frozenset({ORIGIN}))
 
     @asynccontextmanager
@@ -206,7 +215,7 @@ class _InTurn(httpx2.AsyncHTTPTransport):
 
 def _caller(request: web.Request) -> Caller:
     name = request.headers.get("Authorization", "Bearer ci").removeprefix("Bearer ")
-    limits = Limits(requests_per_minute=1, concurrent_jobs=1, streams=1)
+    limits = Limits(requests_per_minute=1, concurrent_jobs=1, streams=20)
     role = Role.READ if name == "reader" else Role.SUBMIT
     return Caller(name=f"key:{name}", limits=limits, role=role, namespace="agents")
 
