@@ -28,7 +28,9 @@ NO_SECONDS: Final = 5.0
 MAX_TOKENS: Final = 1_000
 """Tokens that are remembered, by their hashes: as many that hold, and as many that do not."""
 MAX_ASKED: Final = 50
-"""Questions that wait for their answers at once: anybody can ask one by sending a word for a token."""
+"""Questions that wait for their answers at once."""
+MAX_NEW: Final = 40
+"""With so many, only those are asked any more that had a yes before: anybody can ask one by making up a token."""
 
 _BEARER: Final = re.compile(r"[-A-Za-z0-9._~+/]+=*")
 """What a bearer token may look like (RFC 6750, 2.1); what does not is not worth a question."""
@@ -60,7 +62,7 @@ class Recent(Generic[K, V]):
         An answer that is true in the sense of `bool` is a yes. Who stops waiting does not stop the question.
 
         Raises:
-            Unavailable: MAX_ASKED others are being asked for.
+            Unavailable: MAX_ASKED others are being asked for; or MAX_NEW, and this one had no yes that is remembered.
         """
         for remembered in (self._yes, self._no):
             known = remembered.get(key)
@@ -68,7 +70,7 @@ class Recent(Generic[K, V]):
                 remembered.move_to_end(key)
                 return known.answer
         if (task := self._asked.get(key)) is None:
-            if len(self._asked) >= MAX_ASKED:
+            if len(self._asked) >= (MAX_ASKED if key in self._yes else MAX_NEW):
                 raise Unavailable("the cluster is asked as much as it may be at once", retry_after=RETRY_SECONDS)
             task = self._asked[key] = asyncio.create_task(ask())
             task.add_done_callback(partial(self._keep, key))

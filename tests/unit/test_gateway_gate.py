@@ -13,7 +13,7 @@ from agentjob_gateway.caller import Caller, Limits, Role, Verb
 from agentjob_gateway.errors import Unauthenticated, Unavailable
 from agentjob_gateway.gate import MAX_FILE_BYTES, MAX_FILES, Authenticator, Gate, KeyDirectory
 from agentjob_gateway.keyring import RANDOM_BYTES, Minted, Terms, mint
-from agentjob_gateway.tokens import MAX_ASKED, NO_SECONDS, YES_SECONDS, Recent, Reviews, user
+from agentjob_gateway.tokens import MAX_ASKED, MAX_NEW, NO_SECONDS, YES_SECONDS, Recent, Reviews, user
 from agentjob_kube.client import Client
 from agentjob_kube.wire import HttpTransport
 
@@ -419,14 +419,34 @@ async def test_only_so_many_questions_wait_at_once_and_those_known_need_none(clo
     recent, asked, known = Recent[int, str](MAX_ASKED * 2, clock), Asked("yes"), Asked("jane")
     await recent.answer(-1, known)
     asked.gate.clear()
-    waiting = [asyncio.create_task(recent.answer(number, asked)) for number in range(MAX_ASKED)]
+    waiting = [asyncio.create_task(recent.answer(number, asked)) for number in range(MAX_NEW)]
     await turns()
     with pytest.raises(Unavailable) as refused:
-        await recent.answer(MAX_ASKED, asked)
+        await recent.answer(MAX_NEW, asked)
     again = asyncio.create_task(recent.answer(0, asked))
     assert await recent.answer(-1, known) == "jane"
     asked.gate.set()
 
-    assert (await asyncio.gather(*waiting, again), asked.times) == (["yes"] * (MAX_ASKED + 1), MAX_ASKED)
+    assert (await asyncio.gather(*waiting, again), asked.times) == (["yes"] * (MAX_NEW + 1), MAX_NEW)
     assert refused.value.retry_after is not None
-    assert await recent.answer(MAX_ASKED, asked) == "yes"
+    assert await recent.answer(MAX_NEW, asked) == "yes"
+
+
+async def test_no_number_of_made_up_tokens_keeps_those_out_who_were_let_in_before(clock: Clock) -> None:
+    recent, known, made_up = Recent[int, str | None](MAX_ASKED * 2, clock), Asked("jane"), Asked(None)
+    users = range(MAX_ASKED - MAX_NEW)
+    for user_number in users:
+        await recent.answer(user_number, known)
+    clock.now += YES_SECONDS
+    made_up.gate.clear()
+    known.gate.clear()
+    strangers = [asyncio.create_task(recent.answer(MAX_ASKED + number, made_up)) for number in range(MAX_ASKED)]
+    await turns()
+    again = [asyncio.create_task(recent.answer(user_number, known)) for user_number in users]
+    await turns()
+    known.gate.set()
+    made_up.gate.set()
+
+    assert await asyncio.gather(*again) == ["jane"] * len(users)
+    turned_away = [found for found in await asyncio.gather(*strangers, return_exceptions=True) if found is not None]
+    assert [type(found) for found in turned_away] == [Unavailable] * (MAX_ASKED - MAX_NEW)
