@@ -95,8 +95,7 @@ _BY_STATUS: dict[int, type[Refused]] = {
     422: Invalid,
     429: TooManyRequests,
 }
-_OF_CONTENT = {400, 413, 422}
-_OF_OBJECT = {*_OF_CONTENT, 404, 409}
+_OF_OBJECT = {400, 404, 409, 413, 422}
 """What is said of an object or of what is to become one. By a page, as proxies and paths that are not served have it
 ("404 page not found"), nothing is: no job is gone for it, and none can never succeed."""
 _NO_RIGHT = re.compile(r'\bforbidden: User ".*" cannot ', re.DOTALL)
@@ -126,14 +125,14 @@ def refused(status: int, body: bytes, retry_after: str | None = None) -> Refused
 
 
 def _kind(status: int, reason: str, message: str, *, is_status: bool) -> type[Refused]:
-    if reason == "AlreadyExists":
-        return AlreadyExists
     if status == 403 and _NO_RIGHT.search(message):
         return NoRight
     if status >= 500 or (status in _OF_OBJECT and not is_status):
         return ServerError
-    if status in _OF_CONTENT and _ADMISSION.match(message):
+    if status in _OF_OBJECT and _ADMISSION.match(message):
         return Forbidden
+    if reason == "AlreadyExists":
+        return AlreadyExists
     return _BY_STATUS.get(status, Refused)
 
 

@@ -47,6 +47,15 @@ def answer(reason: str, message: str = "no", **details: object) -> bytes:
             errors.Forbidden,
             id="an admission webhook that calls it invalid",
         ),
+        *(
+            pytest.param(
+                status,
+                answer(reason, 'admission webhook "a.b" denied the request: not now'),
+                errors.Forbidden,
+                id=f"an admission webhook that calls it {reason}",
+            )
+            for status, reason in ((404, "NotFound"), (409, "Conflict"), (409, "AlreadyExists"))
+        ),
         pytest.param(
             422,
             answer(

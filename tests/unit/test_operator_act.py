@@ -22,6 +22,7 @@ from agentjob_kube.errors import (
     ServerError,
     TooManyRequests,
     Unreachable,
+    refused,
 )
 from agentjob_kube.transport import Request
 from agentjob_operator import rules
@@ -449,3 +450,14 @@ async def test_a_job_whose_time_is_over_is_deleted(answer: dict[str, Any] | ApiE
     store = await act(Answers(DELETE=answer), DeleteJob())
 
     assert (Key("ns", "fix") in store.jobs) == stays
+
+
+@pytest.mark.parametrize("status", [404, 409])
+async def test_a_job_that_a_webhook_does_not_let_go_stays_known(status: int) -> None:
+    store = known()
+    why = json.dumps({"kind": "Status", "message": 'admission webhook "keep.example.com" denied the request: not yet'})
+
+    with pytest.raises(Forbidden):
+        await act(Answers(DELETE=refused(status, why.encode())), DeleteJob(), store=store)
+
+    assert Key("ns", "fix") in store.jobs
