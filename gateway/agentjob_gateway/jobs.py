@@ -18,7 +18,7 @@ from agentjob_gateway.errors import BadRequest, Missing, NotAllowed, TooMany, Un
 from agentjob_gateway.submission import Submission, check_name, check_same, manifest, mark_of
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client
-from agentjob_kube.errors import AlreadyExists, ApiError, NotFound, ServerError, Unreachable
+from agentjob_kube.errors import AlreadyExists, ApiError, Conflict, NotFound, ServerError, Unreachable
 from agentjob_kube.resources import AGENT_JOBS
 
 Object = dict[str, Any]
@@ -120,7 +120,7 @@ class Jobs:
                 check_same(found, body)
                 # The first try has had an answer. A client that repeats itself may well repeat its request's id.
                 return Submitted(found, is_new=tried > 1 and _is_of(found, body))
-            except (Unreachable, ServerError) as error:
+            except (Conflict, Unreachable, ServerError) as error:  # a conflict over a quota's count, made at once
                 if tried == CREATE_TRIES:
                     raise
                 await self.sleep(CREATE.delay(tried, error.retry_after))

@@ -17,6 +17,7 @@ from agentjob_gateway.jobs import Jobs
 from agentjob_gateway.submission import Submission
 from agentjob_gateway.tokens import Reviews
 from fake_cluster import Fault
+from fake_cluster.refusals import modified
 from served import NAMESPACE, Door, Served, served, submit
 
 Object = dict[str, Any]
@@ -87,11 +88,18 @@ async def test_one_key_of_two_callers_is_two(door: Door, place: Served) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "build 7"}], ids=["without a key", "with a key"])
-@pytest.mark.parametrize("how", ["cut", "refuse"])
-async def test_a_create_whose_answer_is_lost_makes_one_job(
-    door: Door, place: Served, how: Any, headers: Object
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"how": "cut"}, id="lost"),
+        pytest.param({"how": "refuse"}, id="a failure"),
+        pytest.param({"refusal": modified("resourcequotas", "jobs")}, id="that a quota was counted at once"),
+    ],
+)
+async def test_a_create_whose_answer_means_nothing_makes_one_job(
+    door: Door, place: Served, fault: Any, headers: Object
 ) -> None:
-    place.cluster.fail(Fault("create", "agentjobs", how))
+    place.cluster.fail(Fault("create", "agentjobs", **fault))
     answer = await submit(door, place, headers=headers)
     assert answer.status == 202
     assert place.cluster.made("agentjobs") == [answer.body["job_id"]]
