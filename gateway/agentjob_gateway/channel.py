@@ -93,8 +93,6 @@ class Channel:
         self.ring = Ring(Position(start, 0), tuning.ring_bytes, tuning.ring_entries)
         self._known = known
         self._counts = counts
-        self._pending: list[bytes] = []
-        """What is in the ring, and not yet handed out."""
         self._live: set[Reader] = set()
         self._ahead: set[Reader] = set()
         """Readers that have more than the ring: what comes first is nothing new to them."""
@@ -124,8 +122,11 @@ class Channel:
         if last is not None:
             self._begin(Position(start, last.seq))
         async with aclosing(self._follower().items(start, last)) as items:
-            async for item in items:
-                self._publish(item)
+            async for found in items:
+                if isinstance(found, Gap):
+                    self._leave_out(found)
+                else:
+                    self._publish(found)
 
     def _begin(self, position: Position) -> None:
         """Begins behind a position. What comes before it is past; whoever waits for it looks there."""
@@ -167,36 +168,29 @@ class Channel:
         if stands == self._standing:
             return
         self._standing, self.state = stands, state
-        self.flush()
         for reader in (*self._live, *self._ahead):
             reader.state = state
         self._hand_out(state)
 
-    def _publish(self, item: Line | Gap) -> None:
-        """Takes the next line. All that come in one turn of the event loop are handed out together at its end."""
-        entry = entry_of(self.job, item)
-        if isinstance(item, Gap):
-            self._counts.gaps += 1
-            self._elsewhere.miss(entry.position)
-            with self._apart(set(self._live)):
-                self.ring.append(entry)
-            self._advanced()
-            return
-        self.ring.append(entry)
-        self._counts.lines += 1
-        if not self._pending:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._pending.append(entry.chunk)
+    def _publish(self, lines: Sequence[Line]) -> None:
+        """Takes the next lines, and hands them out together at once."""
+        came = datetime.now(UTC)
+        entries = [entry_of(self.job, line) for line in lines]
+        for entry in entries:
+            self.ring.append(entry)
+        self._hand_out(b"".join([entry.chunk for entry in entries]), self._live)
+        self._counts.lines += len(lines)
+        if (said := lines[-1].time) >= self._since:  # what was said before cannot be late
+            self._counts.lag.came(said, came)
+        self._advanced()
 
-    def flush(self) -> None:
-        """Hands out what has come."""
-        if not self._pending:
-            return
-        chunks = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
-        self._pending.clear()
-        if (said := self.ring.newest) is not None and said >= self._since:  # what was said before cannot be late
-            self._counts.lag.came(said, datetime.now(UTC))
-        self._hand_out(chunks, self._live)
+    def _leave_out(self, gap: Gap) -> None:
+        """Takes lines that are lost as the next ones. Whoever watches waits for them (see elsewhere.py)."""
+        entry = entry_of(self.job, gap)
+        self._counts.gaps += 1
+        self._elsewhere.miss(entry.position)
+        with self._apart(set(self._live)):
+            self.ring.append(entry)
         self._advanced()
 
     def _advanced(self) -> None:
@@ -223,14 +217,12 @@ class Channel:
 
     def attach(self, reader: Reader) -> None:
         """From now on a reader that has everything gets what comes."""
-        self.flush()
         (self._live if reader.position <= self.ring.last else self._ahead).add(reader)
         if self.closing is not None:
             reader.wake()
 
     def detach(self, reader: Reader) -> None:
         """From now on it gets nothing; its position tells how far it came."""
-        self.flush()
         if reader in self._live:
             self._live.discard(reader)
             reader.position = self.ring.last

@@ -7,7 +7,7 @@ a `Gap`.
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,10 +16,10 @@ from typing import Final, NamedTuple
 from agentjob_api import lines
 from agentjob_api.lines import Line
 from agentjob_api.names import AGENT_CONTAINER, Key, pod_name
-from agentjob_gateway.history import ArchiveError, DamagedError
+from agentjob_gateway.history import ArchiveError, DamagedError, together
 from agentjob_gateway.known import Known
 from agentjob_gateway.lag import Lag
-from agentjob_gateway.reading import PATIENCE, End, Flow, Gap, Next, Reading, end_of, next_step
+from agentjob_gateway.reading import PATIENCE, End, Flow, Gap, Items, Next, Reading, end_of, next_step
 from agentjob_gateway.sse import OPEN, Position
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client
@@ -82,7 +82,7 @@ class Follower:
         """Seconds for which the API server wants to be left alone."""
         self._flow = Flow()
 
-    async def items(self, attempt: int, last: Line | None = None) -> AsyncGenerator[Line | Gap, None]:
+    async def items(self, attempt: int, last: Line | None = None) -> Items:
         """Everything from this attempt on, as it comes. Ends when the job has, or is gone.
 
         `last`: a line of the attempt; only what follows it is wanted, so that the log is read from its time on.
@@ -93,8 +93,8 @@ class Follower:
         while await self._begins(attempt):
             reading = Reading(attempt) if last is None else Reading.after(last)
             async with aclosing(self._all(reading)) as items:
-                async for item in items:
-                    yield item
+                async for found in items:
+                    yield found
             attempt, last = attempt + 1, None
 
     async def past(self, after: Position, until: Position) -> AsyncGenerator[Line | Gap, None]:
@@ -108,8 +108,9 @@ class Follower:
             end = until.seq if attempt == until.attempt else OPEN
             if begin < end:
                 async with aclosing(self._all(Reading(attempt, begin, end, searches=0), is_past=True)) as items:
-                    async for item in items:
-                        yield item
+                    async for found in items:
+                        for item in (found,) if isinstance(found, Gap) else found:
+                            yield item
 
     async def _begins(self, attempt: int) -> bool:
         """Waits for an attempt; false when there will be none."""
@@ -121,20 +122,20 @@ class Follower:
             await self._pace.wait(self._known, LOOK_SECONDS)
         return False
 
-    async def _all(self, reading: Reading, *, is_past: bool = False) -> AsyncGenerator[Line | Gap, None]:
+    async def _all(self, reading: Reading, *, is_past: bool = False) -> Items:
         """All that is wanted of an attempt, wherever it is. `is_past`: it has been there."""
         if is_past or self._known.has_all:
-            async with aclosing(self._kept(reading)) as found:
-                async for line in found:
-                    yield line
+            async with aclosing(together(self._kept(reading))) as kept:
+                async for found in kept:
+                    yield found
         if reading.is_complete:
             return
         async with aclosing(self._attempt(reading, is_past=is_past)) as items:
-            async for item in items:
-                if isinstance(item, Line):
-                    yield item
+            async for found in items:
+                if not isinstance(found, Gap):
+                    yield found
                     continue
-                async with aclosing(self._recalled(item, is_past=is_past)) as recalled:
+                async with aclosing(self._recalled(found, is_past=is_past)) as recalled:
                     async for each in recalled:
                         yield each
 
@@ -150,15 +151,15 @@ class Follower:
         except ArchiveError as error:
             log.info("Reading the archive: %s", error, extra=self._known.facts)
 
-    async def _recalled(self, gap: Gap, *, is_past: bool) -> AsyncGenerator[Line | Gap, None]:
+    async def _recalled(self, gap: Gap, *, is_past: bool) -> Items:
         """What takes the place of a gap. The lines of an attempt that goes on are not held up by what is lost."""
         since, failures = self._pace.clock(), 0
         while True:
             try:
-                async with aclosing(self._remembered(gap)) as items:
-                    async for item in items:
-                        yield item
-                        gap = _rest(gap, item)
+                async with aclosing(together(self._remembered(gap))) as items:
+                    async for found in items:
+                        yield found
+                        gap = _rest(gap, found)
             except ArchiveError as error:
                 if not is_past and not self._known.has_ended(gap.attempt):
                     yield gap
@@ -194,7 +195,7 @@ class Follower:
         if not reading.is_complete and not (gap.last is None and has_all and reading.seq):
             yield reading.rest()
 
-    async def _attempt(self, reading: Reading, *, is_past: bool) -> AsyncGenerator[Line | Gap, None]:
+    async def _attempt(self, reading: Reading, *, is_past: bool) -> Items:
         """All that is wanted of an attempt, from its log."""
         step, vain_since = Next.LATER, self._pace.clock()
         while step in (Next.LATER, Next.AT_ONCE):
@@ -202,8 +203,8 @@ class Follower:
             if has_ended and self._never_ran(reading):
                 return
             async with aclosing(self._read(reading, has_ended=has_ended)) as items:
-                async for item in items:
-                    yield item
+                async for found in items:
+                    yield found
             if not has_ended or (reading.seq, self._end) != before:
                 vain_since = self._pace.clock()
             step = next_step(self._end, has_ended=has_ended, seconds=self._pace.clock() - vain_since)
@@ -219,7 +220,7 @@ class Follower:
         has_lines = reading.seq > 0 or reading.until != OPEN
         return not has_lines and not self._known.may_have_run(reading.attempt)
 
-    async def _read(self, reading: Reading, *, has_ended: bool) -> AsyncGenerator[Line | Gap, None]:
+    async def _read(self, reading: Reading, *, has_ended: bool) -> Items:
         """What one reading adds; `_end` tells how it ended. After the attempt's end, nothing less than all will do."""
         since = reading.since(is_whole=has_ended)
         self._counts.follows += 1
@@ -227,15 +228,14 @@ class Follower:
         has_text = has_lines = False
         size, begun = 0, self._pace.clock()
         try:
-            async with aclosing(self._log(reading.attempt, follow=not has_ended, since=since)) as found:
-                async for line in found:
-                    has_text, has_lines = has_text or line is None, has_lines or line is not None
-                    if line is None:
-                        continue
-                    size += len(line.message)
-                    for item in reading.take(line):
+            async with aclosing(self._log(reading.attempt, follow=not has_ended, since=since)) as log_lines:
+                async for texts in log_lines:
+                    ours = self._ours(texts, reading.attempt)
+                    has_text, has_lines = has_text or len(ours) < len(texts), has_lines or bool(ours)
+                    size += sum(map(len, texts))
+                    for found in reading.taken(ours):
                         self._failures = 0
-                        yield item
+                        yield found
                     if reading.is_complete or reading.is_missing_lines:
                         break
             self._end = _end(reading, is_text=has_text and not has_lines)
@@ -252,16 +252,21 @@ class Follower:
             level = logging.WARNING if self._end is End.REFUSED else logging.INFO
             log.log(level, "Reading a log: %s", error, extra=self._known.facts | {"attempt": attempt})
 
-    async def _log(self, attempt: int, *, follow: bool, since: datetime | None) -> AsyncGenerator[Line | None, None]:
-        """The lines of an attempt's log; None for each that is none of its runner's."""
+    def _log(self, attempt: int, *, follow: bool, since: datetime | None) -> AsyncGenerator[list[bytes], None]:
+        """An attempt's log."""
         job = self._known.key
         pod = Key(job.namespace, pod_name(job.name, attempt))
-        async with aclosing(self._client.log_lines(pod, AGENT_CONTAINER, follow=follow, since=since)) as found:
-            async for text in found:
-                line = lines.parse(text)
-                is_ours = line is not None and line.attempt == attempt
-                self._counts.skipped += not is_ours
-                yield line if is_ours else None
+        return self._client.log_lines(pod, AGENT_CONTAINER, follow=follow, since=since)
+
+    def _ours(self, texts: list[bytes], attempt: int) -> list[Line]:
+        """Of a log's lines those that an attempt's runner has printed."""
+        ours = []
+        for text in texts:
+            line = lines.parse(text)
+            if line is not None and line.attempt == attempt:
+                ours.append(line)
+        self._counts.skipped += len(texts) - len(ours)
+        return ours
 
 
 def _end(reading: Reading, *, is_text: bool) -> End:
@@ -273,7 +278,7 @@ def _end(reading: Reading, *, is_text: bool) -> End:
     return End.TEXT if is_text else End.EOF
 
 
-def _rest(gap: Gap, item: Line | Gap) -> Gap:
+def _rest(gap: Gap, found: Sequence[Line] | Gap) -> Gap:
     """What is left of a gap after something in it."""
-    last = item.seq if isinstance(item, Line) else item.last
+    last = found.last if isinstance(found, Gap) else found[-1].seq
     return gap if last is None else gap._replace(first=last + 1)

@@ -1,9 +1,14 @@
 """What a stream may ask for lines that the cluster has no more."""
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from contextlib import aclosing
+from typing import Final, Protocol
 
 from agentjob_api.lines import Line
+from agentjob_gateway.reading import Gap, Items
+
+AT_ONCE: Final = 20
+"""Lines that are given together."""
 
 
 class ArchiveError(Exception):
@@ -33,3 +38,28 @@ class History(Protocol):
             DamagedError: some cannot be had any more. All others were given.
         """
         ...
+
+
+async def together(items: AsyncGenerator[Line | Gap, None]) -> Items:
+    """Lines and gaps that come one by one.
+
+    Raises:
+        ArchiveError: as the items do. All that came before it was given.
+    """
+    lines: list[Line] = []
+    try:
+        async with aclosing(items):
+            async for item in items:
+                if isinstance(item, Line):
+                    lines.append(item)
+                if lines and (isinstance(item, Gap) or len(lines) == AT_ONCE):
+                    yield lines
+                    lines = []
+                if isinstance(item, Gap):
+                    yield item
+    except ArchiveError:
+        if lines:
+            yield lines
+        raise
+    if lines:
+        yield lines

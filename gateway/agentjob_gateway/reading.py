@@ -1,5 +1,6 @@
 """What is made of the lines of one attempt's log, and what to do when reading it has ended. Pure."""
 
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Final, NamedTuple, Self, assert_never
@@ -27,6 +28,10 @@ class Gap(NamedTuple):
     first: int
     last: int | None
     """None where nobody knows how many, or whether any."""
+
+
+Items = AsyncGenerator[Sequence[Line] | Gap, None]
+"""Lines and gaps in their order, lines that come together together."""
 
 
 class Reading:
@@ -77,6 +82,23 @@ class Reading:
             line.message.startswith(_LAST_BEGINS) and outcome.from_line(line.message) is not None
         )
         return (gap, line) if is_early else (line,)
+
+    def taken(self, lines: Iterable[Line]) -> Iterator[Sequence[Line] | Gap]:
+        """What lines add, up to the last that is wanted, or the first that comes too early."""
+        found: list[Line] = []
+        for line in lines:
+            for item in self.take(line):
+                if isinstance(item, Line):
+                    found.append(item)
+                    continue
+                if found:
+                    yield found
+                yield item
+                found = []
+            if self.is_complete or self.is_missing_lines:
+                break
+        if found:
+            yield found
 
     def rest(self) -> Gap:
         """What is wanted and has not come."""

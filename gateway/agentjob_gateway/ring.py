@@ -51,11 +51,6 @@ class Ring:
     def __len__(self) -> int:
         return len(self._entries) - self._head
 
-    @property
-    def newest(self) -> datetime | None:
-        """When the latest line was said; None where there is no line, or a gap after it."""
-        return self._entries[-1].time if self._entries else None
-
     def begin(self, position: Position) -> None:
         """Takes what comes after a position as the first: only before there is an entry."""
         assert not self._entries, "expected a ring without entries"

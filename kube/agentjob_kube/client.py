@@ -122,20 +122,21 @@ class Client:
         if selector:
             query["labelSelector"] = selector
         async with aclosing(self._transport.lines(Request(path=kind.path(namespace), query=query))) as lines:
-            async for line in lines:
-                event = _parsed(line)
-                if event["type"] == "ERROR":
-                    raise refused(event["object"].get("code", 500), orjson.dumps(event["object"]))
-                yield Happening(event["type"], event["object"])
+            async for each in lines:
+                for line in each:
+                    event = _parsed(line)
+                    if event["type"] == "ERROR":
+                        raise refused(event["object"].get("code", 500), orjson.dumps(event["object"]))
+                    yield Happening(event["type"], event["object"])
 
     async def log_tail(self, pod: Key, container: str, *, lines: int, limit_bytes: int) -> bytes:
         """The last lines of a container's log, the first `limit_bytes` of them."""
         query = {"container": container, "tailLines": str(lines), "limitBytes": str(limit_bytes)}
         return await self._transport.send(Request(path=PODS.path(*pod, "log"), query=query))
 
-    async def log_lines(
+    def log_lines(
         self, pod: Key, container: str, *, follow: bool, since: datetime | None = None
-    ) -> AsyncGenerator[bytes, None]:
+    ) -> AsyncGenerator[list[bytes], None]:
         """The lines of a container's log, from those of the second `since` on, and with `follow` those to come.
 
         The kubelet serves its current file of 10 MiB only, and whatever goes wrong behind the API server comes as
@@ -152,9 +153,7 @@ class Client:
             query["follow"] = "true"
         if since is not None:
             query["sinceTime"] = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        async with aclosing(self._transport.lines(Request(path=PODS.path(*pod, "log"), query=query))) as lines:
-            async for line in lines:
-                yield line
+        return self._transport.lines(Request(path=PODS.path(*pod, "log"), query=query))
 
     async def _send(self, request: Request) -> Object:
         return _parsed(await self._transport.send(request))

@@ -27,10 +27,11 @@ class Transport(Protocol):
     Whoever implements it answers within a bounded time, or raises:
 
     - `send` gives the whole body of an answer below 400, and raises the `Refused` that fits any other.
-    - `lines` gives the body line by line, without newlines and without empty lines, as they come. It ends when the
-      server ends the answer cleanly, and raises `Unreachable` when the answer is cut off or nothing comes for
-      IDLE_SECONDS: a connection whose other end has vanished looks like silence. Of a log, which anybody may write to,
-      a line that is longer than any runner's is given in part; an event of a watch that is too long is `Unreachable`.
+    - `lines` gives the body's lines, without newlines and without empty lines, those together that come together. It
+      ends when the server ends the answer cleanly, and raises `Unreachable` when the answer is cut off or nothing comes
+      for IDLE_SECONDS: a connection whose other end has vanished looks like silence. Of a log, which anybody may write
+      to, a line that is longer than any runner's is given in part; an event of a watch that is too long is
+      `Unreachable`.
     - Both raise `Unreachable` when there is no answer.
     """
 
@@ -38,7 +39,7 @@ class Transport(Protocol):
         """The body of the answer."""
         ...
 
-    def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
+    def lines(self, request: Request) -> AsyncGenerator[list[bytes], None]:
         """The lines of an answer that goes on and on."""
         ...
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 import aiohttp
@@ -48,14 +49,20 @@ class HttpTransport:
         async with self._answer(request, self._once) as response:
             return await response.read()
 
-    async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
+    async def lines(self, request: Request) -> AsyncGenerator[list[bytes], None]:
         """The lines of an answer that goes on and on."""
         is_watch = "watch" in request.query
+        split = Split(MAX_LINE if is_watch else MAX_LOG_LINE)
         async with self._answer(request, self._stream) as response:
-            async for line in split(response.content.iter_any(), MAX_LINE if is_watch else MAX_LOG_LINE):
-                if is_watch and len(line) > MAX_LINE:
+            while piece := await response.content.readany():
+                lines = split.take(piece)
+                if is_watch and any(len(line) > MAX_LINE for line in lines):
+                    yield [*takewhile(lambda line: len(line) <= MAX_LINE, lines)]
                     raise Unreachable(f"expected events of at most {MAX_LINE} bytes in the answer, found a longer one")
-                yield line
+                if lines:
+                    yield lines
+            if lines := split.end():
+                yield lines
 
     @asynccontextmanager
     async def _answer(self, request: Request, limits: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -78,27 +85,35 @@ class HttpTransport:
             raise Unreachable(f"{request.method} {request.path}: {str(error) or type(error).__name__}") from error
 
 
-async def split(chunks: AsyncIterator[bytes], most: int = MAX_LINE) -> AsyncGenerator[bytes, None]:
+class Split:
     """Lines out of chunks, without newlines and without empty lines.
 
     A line without an end so far is kept up to `most` bytes; beyond that it is given as far as it has come, and its rest
     is left out.
     """
-    rest, is_given = b"", False
-    async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        if is_given and lines:
-            lines[0], is_given = b"", False
-        for line in lines:
-            if line:
-                yield line
-        if not is_given and len(rest) > most:
-            yield rest
-            is_given = True
-        if is_given:
-            rest = b""
-    if rest:
-        yield rest
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._rest = b""
+        """Of a line without an end so far."""
+        self._is_given = False
+        """Whether that was given in part."""
+
+    def take(self, chunk: bytes) -> list[bytes]:
+        """The lines that the next chunk ends."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if self._is_given and lines:
+            lines[0], self._is_given = b"", False
+        if not self._is_given and len(self._rest) > self._most:
+            lines.append(self._rest)
+            self._is_given = True
+        if self._is_given:
+            self._rest = b""
+        return [line for line in lines if line]
+
+    def end(self) -> list[bytes]:
+        """The line that had no end, if any."""
+        return [self._rest] if self._rest else []
 
 
 def verb(method: str, path: str, query_watch: str | None) -> str:

@@ -232,6 +232,6 @@ class Fenced:
             raise Unreachable(f"{request.method} {request.path}: not sent, another operator may act by now")
         return await self._transport.send(request)
 
-    def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
+    def lines(self, request: Request) -> AsyncGenerator[list[bytes], None]:
         """As the transport: what is read changes nothing."""
         return self._transport.lines(request)

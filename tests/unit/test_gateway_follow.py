@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +24,8 @@ from agentjob_kube.errors import ApiError, Forbidden, Invalid, NotFound, ServerE
 from agentjob_kube.transport import Request
 
 Object = dict[str, Any]
-Answer = list[bytes | ApiError] | ApiError
+Answer = Sequence[bytes | list[bytes] | ApiError] | ApiError
+"""Lines that come one by one, or together."""
 Step = Callable[[JobCache], None]
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -82,13 +83,13 @@ class Script:
     async def send(self, request: Request) -> bytes:
         raise NotImplementedError
 
-    async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
+    async def lines(self, request: Request) -> AsyncGenerator[list[bytes], None]:
         self.requests.append(request)
         answer = self._answers.popleft() if self._answers else EndOfScriptError()
-        for line in answer if isinstance(answer, list) else [answer]:
-            if isinstance(line, Exception):
-                raise line
-            yield line
+        for each in [answer] if isinstance(answer, Exception) else answer:
+            if isinstance(each, Exception):
+                raise each
+            yield [each] if isinstance(each, bytes) else each
 
     def asked(self) -> list[str]:
         """What was asked: whether to follow or to read, which Pod, and since when."""
@@ -122,8 +123,8 @@ class Play:
     async def run(self, attempt: int = 1, last: Line | None = None) -> "Play":
         try:
             async with aclosing(self.follower().items(attempt, last)) as items:
-                async for item in items:
-                    self.found.append(shown(item))
+                async for found in items:
+                    self.found += [shown(item) for item in ((found,) if isinstance(found, Gap) else found)]
             self.found.append("end")
         except EndOfScriptError:
             pass
@@ -139,6 +140,26 @@ class Play:
         self.waits.append(seconds)
         step = self._then.popleft() if self._then else nothing
         step(self.cache)
+
+
+@pytest.mark.parametrize(
+    ("answers", "found"),
+    [
+        pytest.param([[[said(1), said(2)], last(3)]], [["1-1", "1-2"], ["1-3"]], id="lines"),
+        pytest.param([[[TEXT, said(1), TEXT, said(2)], last(3)]], [["1-1", "1-2"], ["1-3"]], id="not the text between"),
+        pytest.param([[[TEXT], [said(1), last(2)]]], [["1-1", "1-2"]], id="nothing of what is only text"),
+        pytest.param([[[said(1), last(2), TEXT]]], [["1-1", "1-2"]], id="nothing after the last line"),
+        pytest.param(
+            [[[said(1), said(2), said(5)]], [[said(1), said(2), said(5), last(6)]]],
+            [["1-1", "1-2"], "1: lost 3 to 4", ["1-5", "1-6"]],
+            id="what is lost apart",
+        ),
+    ],
+)
+async def test_lines_that_come_together_are_given_together(answers: list[Answer], found: list[str | list[str]]) -> None:
+    play = Play(*answers, then=[is_now(ended())])
+    async with aclosing(play.follower().items(1)) as items:
+        assert [shown(each) if isinstance(each, Gap) else [*map(shown, each)] async for each in items] == found
 
 
 def shown(item: Line | Gap) -> str:

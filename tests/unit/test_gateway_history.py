@@ -91,12 +91,12 @@ class Script:
     async def send(self, request: Request) -> bytes:
         raise NotImplementedError
 
-    async def lines(self, _: Request) -> AsyncGenerator[bytes, None]:
+    async def lines(self, _: Request) -> AsyncGenerator[list[bytes], None]:
         answer = self.answers.popleft()
         if isinstance(answer, ApiError):
             raise answer
         for line in answer:
-            yield line
+            yield [line]
 
 
 def known(history: Memory | None, status: Object) -> Known:
@@ -131,8 +131,11 @@ class Play:
     async def run(self) -> list[str]:
         return await collect(self.items())
 
-    def items(self) -> AsyncGenerator[Line | Gap, None]:
-        return self._follower.items(1)
+    async def items(self) -> AsyncGenerator[Line | Gap, None]:
+        async with aclosing(self._follower.items(1)) as items:
+            async for found in items:
+                for item in (found,) if isinstance(found, Gap) else found:
+                    yield item
 
     async def past(self, after: int, until: int) -> list[str]:
         return await collect(self._follower.past(Position(1, after), Position(1, until)))

@@ -24,9 +24,9 @@ class Silent:
     async def send(self, _: Request) -> bytes:
         raise NotImplementedError
 
-    async def lines(self, _: Request) -> AsyncGenerator[bytes, None]:
+    async def lines(self, _: Request) -> AsyncGenerator[list[bytes], None]:
         await asyncio.Event().wait()
-        yield b""
+        yield []
 
 
 async def test_the_archive_leaves_room_for_clients_and_all_together_for_memory() -> None:

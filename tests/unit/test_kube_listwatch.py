@@ -28,11 +28,11 @@ class Script:
         (page,) = self._next(request)
         return json.dumps(page).encode()
 
-    async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
+    async def lines(self, request: Request) -> AsyncGenerator[list[bytes], None]:
         for line in self._next(request):
             if isinstance(line, ApiError):
                 raise line
-            yield line if isinstance(line, bytes) else json.dumps(line).encode()
+            yield [line if isinstance(line, bytes) else json.dumps(line).encode()]
 
     def _next(self, request: Request) -> list[object]:
         self.requests.append(request)

@@ -1,6 +1,6 @@
 """Paths, verbs and lines: what stands between a client and aiohttp."""
 
-from collections.abc import AsyncIterator
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -46,16 +46,17 @@ def test_a_request_has_its_verb(method: str, path: str, watch: str | None, verb:
     assert wire.verb(method, path, watch) == verb
 
 
-async def chunked(*chunks: bytes) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk
+def split(chunks: list[bytes], most: int = wire.MAX_LINE) -> list[bytes]:
+    """All lines in chunks."""
+    found = wire.Split(most)
+    return [*chain.from_iterable(found.take(chunk) for chunk in chunks), *found.end()]
 
 
 @given(lines=st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line)), size=st.integers(1, 40))
-async def test_lines_are_the_same_however_they_are_cut_up(lines: list[bytes], size: int) -> None:
+def test_lines_are_the_same_however_they_are_cut_up(lines: list[bytes], size: int) -> None:
     whole = b"\n".join(lines)
 
-    found = [line async for line in wire.split(chunked(*(whole[i : i + size] for i in range(0, len(whole), size))))]
+    found = split([whole[i : i + size] for i in range(0, len(whole), size)])
 
     assert found == [line for line in lines if line]
 
@@ -70,5 +71,5 @@ async def test_lines_are_the_same_however_they_are_cut_up(lines: list[bytes], si
         pytest.param([b"xxxxxxxx", b"\nb\n"], [b"xxxxxxxx", b"b"], id="one that is just not too long"),
     ],
 )
-async def test_of_a_line_that_is_too_long_the_beginning_is_given(chunks: list[bytes], lines: list[bytes]) -> None:
-    assert [line async for line in wire.split(chunked(*chunks), 8)] == lines
+def test_of_a_line_that_is_too_long_the_beginning_is_given(chunks: list[bytes], lines: list[bytes]) -> None:
+    assert split(chunks, 8) == lines

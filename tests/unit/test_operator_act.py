@@ -63,8 +63,8 @@ class Answers:
             raise answer
         return json.dumps(answer).encode()
 
-    async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
-        yield await self.send(request)
+    async def lines(self, request: Request) -> AsyncGenerator[list[bytes], None]:
+        yield [await self.send(request)]
 
 
 def body(**meta: Any) -> dict[str, Any]:

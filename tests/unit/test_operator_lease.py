@@ -92,7 +92,7 @@ class Script:
             raise answer
         return answer
 
-    def lines(self, _: Request) -> AsyncGenerator[bytes, None]:
+    def lines(self, _: Request) -> AsyncGenerator[list[bytes], None]:
         raise NotImplementedError
 
 

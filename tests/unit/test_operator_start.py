@@ -38,8 +38,8 @@ class Silent:
         await asyncio.Event().wait()
         raise AssertionError(request)
 
-    async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
-        yield await self.send(request)
+    async def lines(self, request: Request) -> AsyncGenerator[list[bytes], None]:
+        yield [await self.send(request)]
 
 
 async def silence(_: object, condition: Condition) -> bool:

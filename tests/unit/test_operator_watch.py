@@ -28,8 +28,8 @@ class Nobody:
     async def send(self, request: Request) -> bytes:
         raise AssertionError(request)
 
-    async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
-        yield await self.send(request)
+    async def lines(self, request: Request) -> AsyncGenerator[list[bytes], None]:
+        yield [await self.send(request)]
 
 
 CLIENT = Client(Nobody())

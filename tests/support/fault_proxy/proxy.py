@@ -5,6 +5,7 @@ import json
 import math
 import ssl
 import time
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -13,7 +14,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from agentjob_kube.wire import split, verb
+from agentjob_kube.wire import MAX_LINE, Split, verb
 from fault_proxy.plan import (
     WRITES,
     Doubled,
@@ -189,7 +190,7 @@ class FaultProxy:
         """A watch, event by event."""
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        async for line in split(answer.content.iter_any()):
+        async for line in _lines(answer.content):
             is_bookmark = json.loads(line)["type"] == "BOOKMARK"
             fault = None if is_bookmark else self._fault("event", resource)
             if self.stopped.is_set() or isinstance(fault, Reset):
@@ -213,6 +214,14 @@ async def _silence(fault: Silence) -> None:
     """Ends with the connection: by whoever asked, or after the time."""
     await asyncio.sleep(fault.seconds) if fault.seconds < math.inf else await asyncio.Event().wait()
     raise _CutOffError
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
+    """The lines of an answer."""
+    split = Split(MAX_LINE)
+    async for piece in content.iter_any():
+        for line in split.take(piece):
+            yield line
 
 
 def _resource(path: str) -> str:
