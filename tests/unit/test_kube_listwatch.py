@@ -228,7 +228,7 @@ async def test_a_watch_that_tells_something_ends_the_row_of_failures() -> None:
 async def test_a_watch_that_ends_without_a_word_again_and_again_does_not_run_hot() -> None:
     _, _, pauses = await play(page(1), [], [], [], [], [], [], [])
 
-    assert sum(pauses) > 10.0
+    assert sum(pauses) > 8.0  # half of 0.2 + 0.4 + 0.8 + 1.6 + 3.2 + 5 + 5, at the least
 
 
 async def test_the_server_is_given_the_time_that_it_asks_for() -> None:
