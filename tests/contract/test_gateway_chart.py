@@ -245,6 +245,16 @@ def test_a_gateway_knows_its_own_name_and_the_credentials_of_its_store() -> None
     assert names == [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
 
 
+def test_a_cloud_may_know_a_gateway_by_its_account_or_its_labels() -> None:
+    account, deployment = (
+        one("ServiceAccount", EVERYTHING, "release-agentjob-gateway"),
+        gateways("Deployment", EVERYTHING),
+    )
+    assert account["metadata"]["annotations"] == {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/lines"}
+    labels = deployment["template"]["metadata"]["labels"]
+    assert {**deployment["selector"]["matchLabels"], "azure.workload.identity/use": "true"}.items() <= labels.items()
+
+
 def test_without_an_archive_nobody_waits_for_it() -> None:
     assert (settings(OFF).archive, settings(OFF).peers) == (None, PEERS)
     operators = [OFF, {"gateway": {"enabled": False}}, {}]

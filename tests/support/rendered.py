@@ -54,6 +54,8 @@ EVERYTHING: Object = {
         "corsOrigins": ["https://pages.example.com"],
         "drainSeconds": 25,
         "resources": {"requests": {"cpu": "1"}},
+        "serviceAccountAnnotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/lines"},
+        "podLabels": {"azure.workload.identity/use": "true"},
         "nodeSelector": {"disk": "fast"},
         "tolerations": [{"key": "edge", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
