@@ -2,14 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
 
 from agentjob_api.names import Key
 from agentjob_kube.client import Client
+from agentjob_kube.errors import ApiError
 from agentjob_kube.listwatch import Changed, ListWatch, Removed, Replaced, Selection
+from agentjob_kube.reach import Reach
 from agentjob_kube.resources import AGENT_JOBS
 
 Object = dict[str, Any]
@@ -48,7 +51,7 @@ class JobCache:
 
     namespaces: tuple[str, ...]
     synced: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once all jobs have been listed: before, what is missing may only not be known yet."""
+    """Set once the jobs of all namespaces that can be read have been listed."""
     is_closing: bool = False
     """Whether nobody is to wait for changes any more."""
     listeners: list[Listener] = field(default_factory=list)
@@ -57,7 +60,11 @@ class JobCache:
     _waiting: dict[Key, set[asyncio.Future[None]]] = field(default_factory=dict)
     """Who waits for a job's next change; a job that nobody waits for is not in it."""
     _listed: set[str] = field(default_factory=set)
-    _watches: list[ListWatch[Object]] = field(default_factory=list)
+    _watches: dict[str, ListWatch[Object]] = field(default_factory=dict)
+    """By namespace."""
+
+    def __post_init__(self) -> None:
+        self.reach = Reach(namespaces=self.namespaces)
 
     def get(self, key: Key) -> Object | None:
         """A job, which the caller does not change."""
@@ -102,8 +109,7 @@ class JobCache:
             if known["metadata"]["uid"] not in listed and version(known) <= at:
                 self.drop(known)
         self._listed.add(namespace)
-        if self._listed.issuperset(self.namespaces):
-            self.synced.set()
+        self._answered(namespace, "list", None)
 
     async def change(self, key: Key) -> None:
         """Returns at the next change of a job, or when it is gone. The caller bounds the wait."""
@@ -119,18 +125,38 @@ class JobCache:
             if not waiting and self._waiting.get(key) is waiting:
                 del self._waiting[key]
 
-    def age(self) -> float:
-        """Seconds since the API server last said anything, in the namespace where it is longest.
+    def is_listed(self, namespace: str) -> bool:
+        """Whether the jobs of a namespace have been listed: before, what is missing may only not be known yet."""
+        return namespace in self._listed
+
+    def missing(self, namespace: str) -> list[str]:
+        """What the API server has not answered of a namespace for a minute, while it has of another one."""
+        missing = self.reach.missing(namespace)
+        return missing if missing and namespace not in self.reach.readable() else []
+
+    def age(self, namespaces: Iterable[str] | None = None) -> float:
+        """Seconds since the API server last said anything in these namespaces, or in all: where it is longest.
 
         It says something about once a minute even when nothing happens.
         """
-        return max((time.monotonic() - watch.heard for watch in self._watches), default=0.0)
+        chosen = self.namespaces if namespaces is None else namespaces
+        heard = (self._watches[each].heard for each in chosen if each in self._watches)
+        return max((time.monotonic() - moment for moment in heard), default=0.0)
 
     def close(self) -> None:
         """Wakes all who wait; whoever comes now does not wait."""
         self.is_closing = True
         for key in list(self._waiting):
             self._tell(key)
+
+    def _answered(self, namespace: str, verb: str, error: ApiError | None) -> None:
+        what = f"{verb} {AGENT_JOBS.plural}"
+        if error is None:
+            self.reach.came(namespace, what)
+        else:
+            self.reach.failed(namespace, what, error)
+        if not self.synced.is_set() and self._listed.issuperset(self.reach.readable()):
+            self.synced.set()
 
     def _announce(self, job: Object, *, is_gone: bool) -> None:
         for listener in self.listeners:
@@ -143,8 +169,9 @@ class JobCache:
 
     async def run(self, client: Client, namespace: str) -> None:
         """Keeps the jobs of a namespace true for ever."""
-        watch = ListWatch(client, Selection(AGENT_JOBS, namespace), lean)
-        self._watches.append(watch)
+        answered = partial(self._answered, namespace)
+        watch = ListWatch(client, Selection(AGENT_JOBS, namespace), lean, answered=answered)
+        self._watches[namespace] = watch
         async with aclosing(watch.deltas()) as deltas:
             async for delta in deltas:
                 match delta:

@@ -71,6 +71,10 @@ class Jobs:
             raise BadRequest(f"namespace: name one of {', '.join(served)} in the query, as in ?namespace={served[0]}")
         if chosen not in served or not await self.rights.allows(caller, verb, chosen, is_own=True):
             raise NotAllowed(f"{caller.name} may not {verb} agentjobs in the namespace {chosen!r}")
+        if missing := self.cache.missing(chosen):
+            why = f"refused or failing for a minute: {', '.join(missing)}"
+            text = f"the gateway cannot read agentjobs in {chosen!r}, {why}"
+            raise Unavailable(text, retry_after=errors.RETRY_SECONDS)
         return chosen
 
     def knows(self, caller: Caller, namespace: str, submission: Submission) -> bool:

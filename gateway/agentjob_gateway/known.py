@@ -42,11 +42,11 @@ class Known:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it was deleted. Before all jobs were listed, one of which nothing was heard may still be there."""
+        """Whether it was deleted. Before its like were listed, one of which nothing was heard may still be there."""
         found = self._cache.get(self.key)
         if found is not None:
             return bool(found["metadata"]["uid"] != self._uid)
-        return self._latest is not None or self._cache.synced.is_set()
+        return self._latest is not None or self._cache.is_listed(self.key.namespace)
 
     @property
     def is_final(self) -> bool:

@@ -97,25 +97,28 @@ class Retention:
     async def sweep(self) -> bool:
         """Removes what is left of jobs that are gone; false when it is not known well enough which are.
 
+        Of a namespace that cannot be read, while another one can, all is left until it can be.
+
         Raises:
             ArchiveError: the store does not do its part.
         """
-        for namespace in self.cache.namespaces:
-            if not self._is_current():
+        for namespace in self.cache.reach.readable():
+            if not self._is_current(namespace):
                 return False
             old = self.clock() - YOUNG  # of before it is looked: what follows may take as long as that
             left = self._unknown(namespace, await self.archive.uids(namespace))
             if left:
                 await self.sleep(self.times.settle_seconds)
                 left = self._unknown(namespace, left)
-            if not self._is_current():
+            if not self._is_current(namespace):
                 return False
             for uid in left:
                 await self._remove_old(namespace, uid, old)
         return True
 
-    def _is_current(self) -> bool:
-        return self.cache.age() < CURRENT_SECONDS
+    def _is_current(self, namespace: str) -> bool:
+        can_be_read = self.cache.is_listed(namespace) and not self.cache.missing(namespace)
+        return can_be_read and self.cache.age([namespace]) < CURRENT_SECONDS
 
     def _unknown(self, namespace: str, uids: Iterable[str]) -> list[str]:
         """Those of which there is no job, and that are for us."""

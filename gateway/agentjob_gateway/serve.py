@@ -78,8 +78,8 @@ async def serve(
 
 
 def is_ready(cache: JobCache) -> bool:
-    """Whether clients can be answered here: all jobs are known, and what is known is not old."""
-    return cache.synced.is_set() and cache.age() < STALE_SECONDS
+    """Whether clients can be answered here: all jobs are known, and what is known is not old, where it can be read."""
+    return cache.synced.is_set() and cache.age(cache.reach.readable()) < STALE_SECONDS
 
 
 async def _drained(stopped: asyncio.Event, seconds: float, cache: JobCache, hub: Hub) -> None:

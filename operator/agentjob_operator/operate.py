@@ -12,6 +12,7 @@ from agentjob_api.names import Key
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client
 from agentjob_kube.connect import Connection, Observer
+from agentjob_kube.reach import Reach
 from agentjob_kube.resources import AGENT_JOBS
 from agentjob_kube.wire import HttpTransport
 from agentjob_operator import handlers
@@ -20,7 +21,6 @@ from agentjob_operator.admission import Admission
 from agentjob_operator.leader import Alone, Candidate, Fenced, Leadership
 from agentjob_operator.lease import Terms
 from agentjob_operator.metrics import FailuresByNamespace, Metrics, QueueByNamespace, StoreAge
-from agentjob_operator.reach import Reach
 from agentjob_operator.reconcile import Reconciler
 from agentjob_operator.settings import Settings
 from agentjob_operator.slots import Queue

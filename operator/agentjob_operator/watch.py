@@ -15,9 +15,9 @@ from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client, Object
 from agentjob_kube.errors import ApiError
 from agentjob_kube.listwatch import Changed, ListWatch, Removed, Replaced, Selection
+from agentjob_kube.reach import Reach
 from agentjob_kube.resources import AGENT_JOBS, PODS, ResourceType
 from agentjob_operator.pod import PodView, view
-from agentjob_operator.reach import Reach
 from agentjob_operator.store import Store
 from agentjob_operator.work import WorkQueue
 

@@ -10,26 +10,21 @@ import aiohttp
 import pytest
 
 from agentjob_kube.client import Client
+from agentjob_kube.reach import Reach
 from agentjob_kube.resources import AGENT_JOBS, PODS
 from agentjob_kube.wire import HttpTransport
 from agentjob_operator.operate import _kopf
-from agentjob_operator.reach import Reach
 from agentjob_operator.store import Store
 from agentjob_operator.watch import Watcher
 from agentjob_operator.work import WorkQueue
 from fake_cluster import FakeCluster, Fault
+from fake_cluster.faults import no_right
 from fake_cluster.refusals import Refusal
 from operated import NAMESPACE, WITHIN, connection, operated, until
 
 OTHERS = "others"
 BOTH = (NAMESPACE, OTHERS)
 BROKEN = Refusal(500, "InternalError", "conversion webhook for agentjob.dev/v1alpha1 failed")
-
-
-def no_right(verb: str, plural: str) -> Fault:
-    """Whoever asks has no right to it in one namespace."""
-    message = f'{plural} is forbidden: User "operator" cannot {verb} resource "{plural}" in the namespace "{OTHERS}"'
-    return Fault(verb, plural, namespace=OTHERS, refusal=Refusal(403, "Forbidden", message), forever=True)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +77,7 @@ async def watching(cluster: FakeCluster) -> AsyncIterator[Watcher]:
 async def test_a_namespace_is_lost_while_a_right_is_missing_there(kind: Any, verb: str) -> None:
     with FakeCluster() as cluster:
         cluster.bookmark_every(0.1)
-        cluster.fail(no_right(verb, kind.plural))
+        cluster.fail(no_right(verb, kind.plural, OTHERS))
         async with asyncio.timeout(WITHIN), watching(cluster) as watcher:
             await watcher.until(lambda: watcher.reach.is_lost(OTHERS))
             assert watcher.reach.refused(OTHERS) == [f"{verb} {kind.plural}"]

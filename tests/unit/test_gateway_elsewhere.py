@@ -60,7 +60,7 @@ class Place:
     def __init__(self, shelf: Shelf | None, status: Object = RUNNING, *, is_alone: bool = False) -> None:
         self.waits: list[float] = []
         cache = JobCache(("agents",))
-        cache.synced.set()
+        cache.replace("agents", (), at=0)
         cache.put(agent_job(status=status))
         pace = Pace(wait=self._wait, clock=lambda: sum(self.waits))
         known = Known(cache, Key("agents", "fix"), "uid-fix", shelf)

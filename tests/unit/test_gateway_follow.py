@@ -113,7 +113,7 @@ class Play:
     def __init__(self, *answers: Answer, before: Object | None = None, then: list[Step] | None = None) -> None:
         self.script = Script(*answers)
         self.cache = JobCache(("agents",))
-        self.cache.synced.set()
+        self.cache.replace("agents", (), at=0)
         is_now(before or running())(self.cache)
         self.waits: list[float] = []
         self.found: list[str] = []

@@ -101,7 +101,7 @@ class Script:
 
 def known(history: Memory | None, status: Object) -> Known:
     cache = JobCache(("agents",))
-    cache.synced.set()
+    cache.replace("agents", (), at=0)
     cache.put(agent_job(status=status))
     return Known(cache, FIX, "uid-fix", history)
 

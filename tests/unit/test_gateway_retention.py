@@ -1,6 +1,6 @@
 """What is left of jobs that are gone is swept, and nothing of a job that may only not be known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 import obstore.store
@@ -13,9 +13,10 @@ from agentjob_gateway.archive_keys import Part
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.peers import Peers
 from agentjob_gateway.retention import CURRENT_SECONDS, TIMES, YOUNG, Retention
+from agentjob_kube.errors import NoRight
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
-NS, UID = "agents", "uid-fix"
+NS, OTHER, UID = "agents", "others", "uid-fix"
 OLD = YOUNG + timedelta(minutes=1)
 
 
@@ -24,7 +25,7 @@ class Cache(JobCache):
 
     silence = 0.0
 
-    def age(self) -> float:
+    def age(self, namespaces: Iterable[str] | None = None) -> float:  # noqa: ARG002 - everywhere the same
         return self.silence
 
 
@@ -32,7 +33,9 @@ class Place:
     """An archive with a line of the job `fix`, and what happens while it is waited for a second look."""
 
     def __init__(self, age: timedelta = OLD) -> None:
-        self.cache = Cache((NS,))
+        self.cache = Cache((NS, OTHER))
+        self.cache.replace(NS, (), at=0)
+        self.cache.replace(OTHER, (), at=0)
         self.archive = Archive(obstore.store.MemoryStore())
         self.waits: list[float] = []
         self.meanwhile: Callable[[], object] = lambda: None
@@ -61,6 +64,11 @@ class Place:
     def hear_nothing(self) -> None:
         self.cache.silence = CURRENT_SECONDS
 
+    def lose(self) -> None:
+        """The namespace cannot be read any more; the other one can."""
+        self.cache.reach.patience = 0.0
+        self.cache.reach.failed(NS, "watch agentjobs", NoRight("no right", status=403))
+
 
 @pytest.mark.parametrize(
     ("age", "is_known", "silence", "is_done", "is_kept"),
@@ -87,6 +95,7 @@ async def test_what_a_sweep_takes(age: timedelta, is_known: bool, silence: float
     [
         pytest.param(Place.learn, True, id="a job becomes known as the API server comes back"),
         pytest.param(Place.hear_nothing, False, id="the API server falls silent"),
+        pytest.param(Place.lose, False, id="its namespace cannot be read any more"),
     ],
 )
 async def test_what_no_job_is_known_of_is_looked_at_twice(happens: Callable[[Place], None], is_done: bool) -> None:
@@ -95,4 +104,20 @@ async def test_what_no_job_is_known_of_is_looked_at_twice(happens: Callable[[Pla
 
     assert await place.sweep() is is_done
     assert place.waits == [TIMES.settle_seconds]
+    assert await place.is_kept()
+
+
+async def test_in_a_namespace_that_cannot_be_read_everything_stays_and_the_others_are_swept() -> None:
+    place = Place()
+    place.lose()
+
+    assert await place.sweep()
+    assert await place.is_kept()
+
+
+async def test_in_a_namespace_whose_jobs_were_never_listed_everything_stays() -> None:
+    place = Place()
+    place.cache._listed.discard(NS)
+
+    assert not await place.sweep()
     assert await place.is_kept()

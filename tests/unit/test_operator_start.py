@@ -12,13 +12,13 @@ from agentjob_api.names import Key
 from agentjob_api.status import Condition
 from agentjob_kube.client import Client
 from agentjob_kube.errors import ApiError, NoRight, ServerError
+from agentjob_kube.reach import REFUSED_AFTER, Reach
 from agentjob_kube.resources import AGENT_JOBS
 from agentjob_kube.transport import Request
 from agentjob_operator.admission import Admission
 from agentjob_operator.leader import Alone
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.operate import _act
-from agentjob_operator.reach import REFUSED_AFTER, Reach
 from agentjob_operator.reconcile import Reconciler
 from agentjob_operator.settings import LimitsSettings
 from agentjob_operator.slots import Queue

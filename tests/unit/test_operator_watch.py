@@ -12,9 +12,9 @@ from agentjob_kube import resources
 from agentjob_kube.client import Client
 from agentjob_kube.errors import NoRight
 from agentjob_kube.listwatch import ListWatch, Selection
+from agentjob_kube.reach import REFUSED_AFTER, Reach
 from agentjob_kube.transport import Request
 from agentjob_operator.pod import PodView, view
-from agentjob_operator.reach import REFUSED_AFTER, Reach
 from agentjob_operator.store import Store
 from agentjob_operator.watch import MAX_AGE, Watcher
 from agentjob_operator.work import WorkQueue

@@ -38,3 +38,9 @@ class Fault:
         self.skip -= 1
         self.has_happened = self.skip < 0
         return self.has_happened
+
+
+def no_right(verb: str, plural: str, namespace: str) -> Fault:
+    """Whoever asks has no right to it in one namespace."""
+    what = f'{plural} is forbidden: User "agentjob" cannot {verb} resource "{plural}" in the namespace "{namespace}"'
+    return Fault(verb, plural, namespace=namespace, refusal=Refusal(403, "Forbidden", what), forever=True)

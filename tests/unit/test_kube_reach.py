@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from agentjob_kube.errors import ApiError, NoRight, NotFound, ServerError, Unreachable
-from agentjob_operator.reach import REFUSED_AFTER, Reach
+from agentjob_kube.reach import REFUSED_AFTER, Reach
 
 NO_RIGHT, NO_SUCH = NoRight("no right", status=403), NotFound("no such", status=404)
 DOWN, BROKEN = Unreachable("reset"), ServerError("no conversion", status=500)
