@@ -61,12 +61,18 @@ class Reach:
         """Notes that something has come; whether it has failed before.
 
         What has failed everywhere ends everywhere, but not at the same moment: others have as much time from now on.
+        Not those that were missing before: these have failed by themselves.
         """
         was_refused = self._refused.get(namespace, {}).pop(what, None) is not None
-        was_failing = self._failing.get(namespace, {}).pop(what, None) is not None
-        if was_failing:
-            self._failing = {where: dict.fromkeys(times, self.clock()) for where, times in self._failing.items()}
-        return was_refused or was_failing
+        since = self._failing.get(namespace, {}).pop(what, None)
+        if since is not None:
+            self._failing = {where: self._put_off(times, since) for where, times in self._failing.items()}
+        return was_refused or since is not None
+
+    def _put_off(self, times: dict[str, float], since: float) -> dict[str, float]:
+        """Times of what fails, from now on unless it was missing when something else began to fail."""
+        now, missing = self.clock(), since - self.patience
+        return {what: time if time <= missing else now for what, time in times.items()}
 
     def _for_long(self, times: dict[str, dict[str, float]], namespace: str) -> list[str]:
         limit = self.clock() - self.patience

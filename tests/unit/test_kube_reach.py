@@ -62,6 +62,14 @@ class Answers:
             lambda say: say.fail("a", DOWN).fail("b", DOWN).later(300).come("a").later(), "a", False,
             id="failing much longer than all others",
         ),
+        pytest.param(
+            lambda say: say.fail("b", BROKEN).later().fail("a", DOWN).later(1).come("a"), "a", False,
+            id="failing since before the other one did for a moment",
+        ),
+        pytest.param(
+            lambda say: say.fail("b", DOWN).later(59).fail("a", DOWN).later(1).come("a"), "ab", False,
+            id="failing a little earlier than the other one",
+        ),
     ],
 )  # fmt: skip
 def test_a_namespace_is_read_or_lost(said: Callable[[Answers], Answers], readable: str, is_lost: bool) -> None:
