@@ -17,6 +17,8 @@ from agentjob_kube.resources import AGENT_JOBS
 
 Object = dict[str, Any]
 
+STALE_SECONDS: Final = 300.0
+"""After so long without a word from the API server, what is known here is not worth asking for."""
 MAX_GONE: Final = 10_000
 """Deleted jobs that are remembered: more than can be deleted while one answer is on its way."""
 
@@ -129,10 +131,21 @@ class JobCache:
         """Whether the jobs of a namespace have been listed: before, what is missing may only not be known yet."""
         return namespace in self._listed
 
+    def readable(self) -> tuple[str, ...]:
+        """The namespaces whose jobs are known as they stand; all of them where there is none."""
+        return tuple(each for each in self.namespaces if not self._missing(each)) or self.namespaces
+
     def missing(self, namespace: str) -> list[str]:
-        """What the API server has not answered of a namespace for a minute, while it has of another one."""
-        missing = self.reach.missing(namespace)
-        return missing if missing and namespace not in self.reach.readable() else []
+        """What the API server does not answer of a namespace, while it does of another one."""
+        missing = self._missing(namespace)
+        return missing if missing and namespace not in self.readable() else []
+
+    def _missing(self, namespace: str) -> list[str]:
+        if missing := self.reach.missing(namespace):
+            return missing
+        if not self.is_listed(namespace):
+            return [f"list {AGENT_JOBS.plural}"]
+        return [f"watch {AGENT_JOBS.plural}"] if self.age([namespace]) >= STALE_SECONDS else []
 
     def age(self, namespaces: Iterable[str] | None = None) -> float:
         """Seconds since the API server last said anything in these namespaces, or in all: where it is longest.

@@ -72,8 +72,7 @@ class Jobs:
         if chosen not in served or not await self.rights.allows(caller, verb, chosen, is_own=True):
             raise NotAllowed(f"{caller.name} may not {verb} agentjobs in the namespace {chosen!r}")
         if missing := self.cache.missing(chosen):
-            why = f"refused or failing for a minute: {', '.join(missing)}"
-            text = f"the gateway cannot read agentjobs in {chosen!r}, {why}"
+            text = f"the gateway cannot read agentjobs in {chosen!r}; not answered: {', '.join(missing)}"
             raise Unavailable(text, retry_after=errors.RETRY_SECONDS)
         return chosen
 

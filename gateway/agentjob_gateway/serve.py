@@ -11,7 +11,7 @@ from aiohttp import web
 
 from agentjob_gateway import archiving, mcp, openapi
 from agentjob_gateway.app import Entrance, application
-from agentjob_gateway.cache import JobCache
+from agentjob_gateway.cache import STALE_SECONDS, JobCache
 from agentjob_gateway.caller import Limits
 from agentjob_gateway.census import Census
 from agentjob_gateway.channel import TUNING
@@ -31,8 +31,6 @@ from agentjob_kube.connect import Connection, Observer
 from agentjob_kube.wire import HttpTransport
 from agentjob_program import health, logs, parts
 
-STALE_SECONDS: Final = 300.0
-"""After so long without a word from the API server, what is known here is not worth asking for."""
 HANG_UP_SECONDS: Final = 5.0
 """How long requests that are being answered may take at the very end."""
 IDLE_SECONDS: Final = 620.0
@@ -79,7 +77,7 @@ async def serve(
 
 def is_ready(cache: JobCache) -> bool:
     """Whether clients can be answered here: all jobs are known, and what is known is not old, where it can be read."""
-    return cache.synced.is_set() and cache.age(cache.reach.readable()) < STALE_SECONDS
+    return cache.synced.is_set() and cache.age(cache.readable()) < STALE_SECONDS
 
 
 async def _drained(stopped: asyncio.Event, seconds: float, cache: JobCache, hub: Hub) -> None:

@@ -1,13 +1,16 @@
 """The jobs as last heard of: nothing goes back, and who waits is told."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from agent_jobs import agent_job
 from agentjob_api.names import Key
-from agentjob_gateway.cache import MAX_GONE, JobCache
+from agentjob_gateway.cache import MAX_GONE, STALE_SECONDS, JobCache
+from agentjob_gateway.serve import is_ready
+from agentjob_kube.errors import ServerError
 
 Object = dict[str, Any]
 FIX = Key("agents", "fix")
@@ -69,6 +72,41 @@ def test_all_is_known_once_each_namespace_was_listed() -> None:
     assert not found.synced.is_set()
     found.replace("b", (), at=1)
     assert found.synced.is_set()
+
+
+class Silent(JobCache):
+    """One in whose namespaces nothing was heard for so long."""
+
+    silence = {"a": 0.0, "b": 0.0}
+
+    def age(self, namespaces: Iterable[str] | None = None) -> float:
+        return max(self.silence[each] for each in (self.namespaces if namespaces is None else namespaces))
+
+
+@pytest.mark.parametrize(
+    ("silence", "is_listed", "ready", "missing"),
+    [
+        pytest.param((0.0, 0.0), True, True, [], id="both are heard"),
+        pytest.param((0.0, STALE_SECONDS - 1), True, True, [], id="one says nothing for a while"),
+        pytest.param((0.0, STALE_SECONDS), True, True, ["watch agentjobs"], id="one says nothing for long"),
+        pytest.param((STALE_SECONDS, STALE_SECONDS), True, False, [], id="neither says anything for long"),
+        pytest.param((0.0, 0.0), False, True, ["list agentjobs"], id="one was never listed"),
+        pytest.param((0.0, STALE_SECONDS), False, True, ["list agentjobs"], id="one was never listed, for long"),
+    ],
+)
+def test_what_is_not_known_of_one_namespace_closes_its_door_alone(
+    silence: tuple[float, float], is_listed: bool, ready: bool, missing: list[str]
+) -> None:
+    found = Silent(("a", "b"))
+    found.silence = dict(zip("ab", silence, strict=True))
+    found.reach.patience, patience = 0.0, found.reach.patience
+    found.reach.failed("b", "list agentjobs", ServerError("no conversion", status=500))
+    found.replace("a", (), at=1)
+    found.reach.patience = patience  # what fails is given time again
+    if is_listed:
+        found.replace("b", (), at=1)
+
+    assert (is_ready(found), found.missing("b"), found.missing("a")) == (ready, missing, [])
 
 
 def test_of_the_jobs_that_are_gone_only_so_many_are_remembered() -> None:
