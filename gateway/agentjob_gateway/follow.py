@@ -225,7 +225,7 @@ class Follower:
         since = reading.since(is_whole=has_ended)
         self._counts.follows += 1
         self._at_least = 0.0
-        has_text = has_lines = False
+        has_text = has_lines = has_news = False
         size, begun = 0, self._pace.clock()
         try:
             async with aclosing(self._log(reading.attempt, follow=not has_ended, since=since)) as log_lines:
@@ -234,7 +234,7 @@ class Follower:
                     has_text, has_lines = has_text or len(ours) < len(texts), has_lines or bool(ours)
                     size += sum(map(len, texts))
                     for found in reading.taken(ours):
-                        self._failures = 0
+                        self._failures, has_news = 0, True
                         yield found
                     if reading.is_complete or reading.is_missing_lines:
                         break
@@ -243,7 +243,7 @@ class Follower:
             self._failed(error, reading.attempt)
         finally:
             self._counts.follows -= 1
-            self._flow.came(size, self._pace.clock() - begun, self._pace.clock())
+            self._flow.came(size if has_news else 0, self._pace.clock() - begun, self._pace.clock())
 
     def _failed(self, error: ApiError, attempt: int) -> None:
         self._end, self._at_least = end_of(error), error.retry_after

@@ -237,6 +237,24 @@ async def test_a_log_that_grows_fast_is_read_on_without_delay_for_a_while() -> N
     assert play.waits[len(hasty)] >= 2.5
 
 
+BIG = said(1, message={"type": "assistant", "text": "x" * int(2 * HASTY_RATE)})
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        pytest.param([BIG], id="known lines again"),
+        pytest.param([said(1), b"x" * len(BIG)], id="text beside known lines"),
+        pytest.param([b"x" * len(BIG)], id="text alone"),
+    ],
+)
+async def test_a_log_that_gives_nothing_new_does_not_grow_fast(again: list[bytes]) -> None:
+    """As of a container that has ended while the operator, which would say so, is away."""
+    play = await played(*[again] * 150, [last(2)], then=[*[nothing] * 149, is_now(ended())])
+
+    assert max(play.waits) >= 2.5
+
+
 async def test_the_api_server_is_given_the_time_that_it_asks_for() -> None:
     play = await played(TooManyRequests("later", status=429, retry_after=45.0), [last(1)], then=[is_now(ended())])
 
