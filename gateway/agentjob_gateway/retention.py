@@ -102,7 +102,7 @@ class Retention:
         Raises:
             ArchiveError: the store does not do its part.
         """
-        for namespace in self.cache.reach.readable():
+        for namespace in self.cache.readable():
             if not self._is_current(namespace):
                 return False
             old = self.clock() - YOUNG  # of before it is looked: what follows may take as long as that

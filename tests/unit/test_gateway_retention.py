@@ -115,9 +115,11 @@ async def test_in_a_namespace_that_cannot_be_read_everything_stays_and_the_other
     assert await place.is_kept()
 
 
-async def test_in_a_namespace_whose_jobs_were_never_listed_everything_stays() -> None:
+async def test_in_a_namespace_whose_jobs_were_never_listed_everything_stays_and_the_others_are_swept() -> None:
     place = Place()
     place.cache._listed.discard(NS)
+    await place.archive.write(OTHER, UID, Part(Line(1, 1, NOON, False, b"{}")))
 
-    assert not await place.sweep()
+    assert await place.sweep()
     assert await place.is_kept()
+    assert await place.archive.kept(OTHER, UID) == {}
