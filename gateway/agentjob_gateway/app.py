@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol
 
 from aiohttp import web
 
+from agentjob_api import names
 from agentjob_gateway import audit, sse
 from agentjob_gateway.audit import Deed
 from agentjob_gateway.caller import Caller
@@ -182,7 +183,7 @@ def _gives_up(request: web.Request, problem: Problem) -> bool:
 def _later(request: web.Request) -> web.Response:
     """Has an EventSource come back to where it is. With the same ticket it makes no second job, nor one too late."""
     last, job = request.headers.get("Last-Event-ID", ""), request[TICKET].job
-    if name := sse.job_of(last):
+    if names.is_job_name(name := sse.job_of(last)):
         return later(sse.mark(name, sse.parse_id(last, name)))
     return later(sse.mark(job, sse.START) if job else b"")
 

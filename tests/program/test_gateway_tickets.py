@@ -1,5 +1,6 @@
 """Tickets: they open streams to clients that cannot send a header."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ import pytest
 from agentjob_gateway.caller import Caller, Limits, Role
 from agentjob_gateway.tickets import COOKIE, Ticket, Tickets
 from event_source import EventSource
+from fake_cluster import Fault
 from operated import until
 from served import NAMESPACE, SIGNING_KEY, Answer, Door, Served, served
 from streamed import WHOLE, finish, finished, ids, make, small
@@ -291,3 +293,25 @@ async def test_who_can_read_a_status_is_told_when_to_come_back(place: Served, he
         answer = await full.get("/claude/stream", params={"prompt": "x", "ticket": ticket}, headers=headers)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
     assert place.cluster.made("agentjobs") == []
+
+
+async def test_an_event_source_that_names_no_job_of_ours_and_cannot_be_served_yet_comes_back(
+    door: Door, place: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.cluster.fail(Fault("create", "subjectaccessreviews", forever=True))
+    limits = Limits(requests_per_minute=60, concurrent_jobs=5, streams=5)
+    jane = Caller(name="user:jane", limits=limits, username="jane")
+    given = Ticket(caller=jane, expires=int(time.time()) + 60, nonce="n-1", namespace=NAMESPACE, job="fix")
+    text = Tickets(lambda: SIGNING_KEY).sign(given)
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.settings.port)
+    path = f"/claude/stream?namespace={NAMESPACE}&ticket={text}"
+    writer.write(
+        f"GET {path} HTTP/1.1\r\nHost: door\r\nAccept: text/event-stream\r\n".encode()
+        + b"Last-Event-ID: \xff/1-1\r\n\r\n"
+    )
+    answer = await reader.read()
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b"\r\n\r\nid: fix/start\n\nretry: " in answer
+    assert [record for record in caplog.records if record.exc_info] == []
