@@ -110,11 +110,15 @@ class Keeper:
                 return answers.archival(job) is None
 
     def _assign(self) -> None:
-        """Ends the records that are not ours, or not wanted any more, and begins those that are, the oldest first."""
+        """Ends the records that are not ours, or not wanted any more, and begins those that are, the oldest first.
+
+        Jobs of a namespace that is lost come last, and give way: their logs are refused as well, or soon will be.
+        """
+        lost = {namespace for namespace in self.cache.namespaces if self.cache.reach.is_lost(namespace)}
         own = [job for uid, job in self._wanted.items() if self.peers.owns(uid)]
-        own.sort(key=lambda job: job["metadata"]["creationTimestamp"])
+        own.sort(key=lambda job: (job["metadata"]["namespace"] in lost, job["metadata"]["creationTimestamp"]))
         uids = [job["metadata"]["uid"] for job in own]
-        given_up = self._records.keys() - uids
+        given_up = {*self._records.keys() - uids, *self._giving_way(own, lost)}
         for uid in given_up:
             self._give_up(uid)
         for uid, job in zip(uids, own, strict=True):
@@ -123,10 +127,20 @@ class Keeper:
             if uid not in self._records and uid not in self._resting:
                 self._begin(uid, job)
         held = [job for uid, job in self._wanted.items() if self._stands_by(uid)]
-        self.standby.assign(held, self._wanted.keys(), handed_over=given_up)
+        held.sort(key=lambda job: (job["metadata"]["namespace"] in lost, job["metadata"]["uid"] not in self.standby))
+        self.standby.assign(held[: self.most], self._wanted.keys(), handed_over=given_up)
         self.counts.held = len(self.standby)
         self.counts.kept = len(self._records)
         self.counts.waiting = len(set(uids) - self._records.keys())
+
+    def _giving_way(self, own: list[Object], lost: set[str]) -> list[str]:
+        """As many jobs of lost namespaces as are read in the places of others, the youngest first."""
+        uids: dict[bool, list[str]] = {True: [], False: []}
+        for job in reversed(own):
+            uids[job["metadata"]["namespace"] in lost].append(job["metadata"]["uid"])
+        waiting = [uid for uid in uids[False] if uid not in self._records and uid not in self._resting]
+        short = len(waiting) - (self.most - len(self._records))
+        return [uid for uid in uids[True] if uid in self._records][: max(0, short)]
 
     def _stands_by(self, uid: str) -> bool:
         """Whether we stand by for another replica: also once a job has become our own, until we have begun with it."""
