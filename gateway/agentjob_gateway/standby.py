@@ -125,14 +125,16 @@ class _Held:
             await self._writer.run()
 
     async def _again(self, do: Callable[[], Awaitable[None]]) -> None:
-        failures = 0
+        failures, facts = 0, {"job": self._job["metadata"]["name"]}
         while True:
             try:
                 await do()
             except Unavailable as error:
-                failures += 1
-                log.info("Following a job for another replica: %s", error, extra={"job": self._job["metadata"]["name"]})
-                self._writer = None
-                await asyncio.sleep(AGAIN.delay(failures))
+                log.info("Following a job for another replica: %s", error, extra=facts)
+            except Exception:  # the outermost frame of each job: a defect of ours is told, and not the end of it
+                log.exception("Following a job for another replica", extra=facts)
             else:
                 return
+            failures += 1
+            self._writer = None
+            await asyncio.sleep(AGAIN.delay(failures))

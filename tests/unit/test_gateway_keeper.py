@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import pytest
+
 from agent_jobs import agent_job
 from agentjob_api.lines import Line
 from agentjob_api.names import Key
@@ -44,6 +46,8 @@ class Silent:
         """Which of them are being read."""
         self.held: set[str] = set()
         """Which of them are at hand for another replica."""
+        self.defects: list[Exception] = []
+        """What the next tries to follow them end with."""
 
     async def lines(self, key: Key, *_: Any, **__: Any) -> AsyncGenerator[Line | Gap, None]:
         self.read.add(key.name)
@@ -54,6 +58,8 @@ class Silent:
             self.read.discard(key.name)
 
     async def follow(self, key: Key, *_: Any, **__: Any) -> None:
+        if self.defects:
+            raise self.defects.pop()
         self.held.add(key.name)
         try:
             await asyncio.Event().wait()
@@ -181,3 +187,16 @@ async def test_what_is_held_for_another_replica_gives_way_in_the_same_way() -> N
         place.lose()
         place.begin(GOOD, good[1])
         await place.until_held(*(f"good-{hour}" for hour in good[:2]))
+
+
+async def test_a_defect_does_not_end_for_good_that_a_job_is_held_for_another_replica(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    peers = Peers("gateway-a")
+    peers.replace({"gateway-1": frozenset({"gateway-a", "gateway-b"})})
+    hour = next(hour for hour in range(24) if peers.inherits(f"uid-{GOOD}-{hour}"))
+    async with keeping(peers) as place:
+        place.jobs.defects.append(KeyError("no such thing"))
+        place.begin(GOOD, hour)
+        await place.until_held(f"good-{hour}")
+    assert [record.exc_info is not None for record in caplog.records if record.levelname == "ERROR"] == [True]
