@@ -122,7 +122,10 @@ class _Held:
     async def _write(self) -> None:
         if self._begin is not None:
             self._writer = self._begin(self._job, is_alone=self._is_alone)
-            await self._writer.run()
+            try:
+                await self._writer.run()
+            finally:
+                self._writer = None
 
     async def _again(self, do: Callable[[], Awaitable[None]]) -> None:
         failures, facts = 0, {"job": self._job["metadata"]["name"]}
@@ -136,5 +139,4 @@ class _Held:
             else:
                 return
             failures += 1
-            self._writer = None
             await asyncio.sleep(AGAIN.delay(failures))

@@ -12,6 +12,7 @@ from agent_jobs import agent_job
 from agentjob_api.lines import Line
 from agentjob_api.names import Key
 from agentjob_gateway.cache import JobCache
+from agentjob_gateway.errors import Unavailable
 from agentjob_gateway.keeper import Keeper
 from agentjob_gateway.peers import Peers
 from agentjob_gateway.reading import Gap
@@ -200,3 +201,34 @@ async def test_a_defect_does_not_end_for_good_that_a_job_is_held_for_another_rep
         place.begin(GOOD, hour)
         await place.until_held(f"good-{hour}")
     assert [record.exc_info is not None for record in caplog.records if record.levelname == "ERROR"] == [True]
+
+
+class Writer:
+    """Has read a line that is not written yet."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self.has_written = asyncio.Event()
+
+    async def run(self) -> None:
+        self.has_begun = True
+        await self.has_written.wait()
+
+    def hand_over(self) -> None:
+        self.has_written.set()
+
+
+async def test_what_was_read_of_a_held_job_is_written_also_where_it_cannot_be_followed() -> None:
+    jobs, writer, job = Silent(), Writer(), agent_job()
+    jobs.defects = [Unavailable("no room"), Unavailable("no room")]
+    standby = Standby(jobs, 1, lambda _, *, is_alone: writer)  # noqa: ARG005 - as a writer is begun
+    standby.assign([job])
+
+    async def is_refused_again() -> bool:
+        return writer.has_begun and not jobs.defects
+
+    await until(is_refused_again)
+    standby.assign([], [job["metadata"]["uid"]])
+    async with asyncio.timeout(1):
+        await writer.has_written.wait()
+    await standby.stop()
