@@ -119,23 +119,22 @@ async def _act(
     await leadership.acquired.wait()
     known: set[str] = set()
     reach = watcher.reach
+    since = dict.fromkeys(reach.namespaces, leadership.since)
 
     def leave(namespace: str) -> None:
+        since[namespace] = time.monotonic()  # what has come before is forgotten
         reconciler.leave(namespace)
         missing = ", ".join(reach.missing(namespace))
         log.warning("Namespace %s: its jobs are left alone until this is answered: %s", namespace, missing)
 
     async def know(namespace: str) -> None:
-        since = leadership.since
         while True:
-            await watcher.until(lambda: not reach.is_lost(namespace))
-            await watcher.listed_after(namespace, since)
+            await _listed(watcher, namespace, since)
             known.add(namespace)
             watcher.news.set()
             if acting.is_set():
                 reconciler.serve({namespace})
             await watcher.until(lambda: reach.is_lost(namespace))
-            since = time.monotonic()
             known.discard(namespace)
             leave(namespace)
 
@@ -149,6 +148,14 @@ async def _act(
         acting.set()
         for _ in range(workers):
             tasks.create_task(reconciler.work())
+
+
+async def _listed(watcher: Watcher, namespace: str, since: dict[str, float]) -> None:
+    """Returns once a namespace can be read and was listed since a moment, which may become a later one meanwhile."""
+    moment: float | None = None
+    while moment != since[namespace]:
+        await watcher.until(lambda: not watcher.reach.is_lost(namespace))
+        await watcher.listed_after(namespace, moment := since[namespace])
 
 
 async def _kopf(connection: Connection, watcher: Watcher, namespace: str, stopped: asyncio.Event) -> None:

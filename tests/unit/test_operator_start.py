@@ -258,3 +258,19 @@ async def test_what_was_listed_before_the_lease_was_acquired_does_not_count() ->
         assert await start.served() == (False, set())
         start.list("dead")
         assert await start.served() == (True, {"alive", "dead"})
+
+
+async def test_what_was_listed_of_a_namespace_before_it_was_left_does_not_count() -> None:
+    """Its jobs came, and its Pods not before it was forgotten."""
+    async with begun({"alive"}) as start:
+        start.waits("dead")
+        start.watcher._jobs_of["dead"] = time.monotonic()
+        start.fail("dead", REFUSED_AFTER)
+        assert await start.served() == (True, {"alive"})
+        start.watcher._pods_of["dead"] = time.monotonic() + 1
+        start.allow("dead", "list")
+        assert await start.served() == (True, {"alive"})
+        start.waits("dead")
+        start.list("dead", ago=-2)
+        assert await start.served() == (True, {"alive", "dead"})
+        assert start.started == [Key("dead", "fix")]
