@@ -106,7 +106,9 @@ class Admission:
 
     def _tell(self, key: Key, now: datetime) -> None:
         job, pods = self.store.jobs.get(key), self.store.pods(key)
-        if rules.takes_a_slot(job, pods):
+        if not self.work.accepts(key):  # nobody may tell when its Pods are gone
+            self.queue.rests(key)
+        elif rules.takes_a_slot(job, pods):
             self.queue.works(key)
         elif job is not None and self._may_start(job, now) and rules.wants_to_start(job, pods, now):
             self.queue.waits(_turn(job))
@@ -114,8 +116,8 @@ class Admission:
             self.queue.rests(key)
 
     def _may_start(self, job: AgentJob, now: datetime) -> bool:
-        """Whether it makes sense to try. Nobody would start one that is not looked at, or that cannot be read."""
-        if job.key in self._failed or job.key in self.store.unread or not self.work.accepts(job.key):
+        """Whether it makes sense to try. Nobody would start one that cannot be read."""
+        if job.key in self._failed or job.key in self.store.unread:
             return False
         return not rules.is_refused(self.store.refusal(job.key), now)
 

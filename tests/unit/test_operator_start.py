@@ -53,6 +53,7 @@ class Start:
         self, listed: Collection[str], refused: Collection[str], seconds: float, slots: int | None = None
     ) -> None:
         self.store, self.queue = Store(), WorkQueue(4)
+        self.queue.accepts = lambda key: key.namespace in self.reconciler.served
         self.acting, self.leadership = asyncio.Event(), Alone()
         self.leadership.since = time.monotonic() - 5
         self.watcher = Watcher(
@@ -274,3 +275,15 @@ async def test_what_was_listed_of_a_namespace_before_it_was_left_does_not_count(
         start.list("dead", ago=-2)
         assert await start.served() == (True, {"alive", "dead"})
         assert start.started == [Key("dead", "fix")]
+
+
+async def test_what_is_still_heard_of_a_namespace_that_is_left_takes_no_slot() -> None:
+    """Its Pods' watch goes on until it ends, and then nobody tells that they are gone."""
+    async with begun({"alive", "dead"}, slots=1) as start:
+        start.refuse("dead", REFUSED_AFTER, "watch")
+        assert await start.served() == (True, {"alive"})
+        start.works("dead")
+        start.waits("alive")
+        start.queue.add(Key("alive", "fix"))
+        await start.served()
+        assert start.started == [Key("alive", "fix")]
