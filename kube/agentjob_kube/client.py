@@ -106,9 +106,9 @@ class Client:
             query = {**query, "continue": token}
 
     async def watch(
-        self, kind: ResourceType, namespace: str, selector: str, since: str
+        self, kind: ResourceType, namespace: str, selector: str, since: str, seconds: int = WATCH_SECONDS
     ) -> AsyncGenerator[Happening, None]:
-        """What happens after the resourceVersion `since`. Ends when the API server ends the watch.
+        """What happens after the resourceVersion `since`. Ends when the API server ends the watch, after `seconds`.
 
         Raises:
             Gone: `since` is no longer kept: list again.
@@ -117,7 +117,7 @@ class Client:
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": since,
-            "timeoutSeconds": str(WATCH_SECONDS),
+            "timeoutSeconds": str(seconds),
         }
         if selector:
             query["labelSelector"] = selector

@@ -11,14 +11,17 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from agentjob_kube.backoff import WATCH
-from agentjob_kube.client import Client, Object
-from agentjob_kube.errors import ApiError, Gone
+from agentjob_kube.client import WATCH_SECONDS, Client, Object
+from agentjob_kube.errors import ApiError, Gone, NoRight, NotFound
 from agentjob_kube.resources import ResourceType
 
 T = TypeVar("T")
+PROBE_SECONDS: Final = 5
+"""Of a watch after one that was refused. Where nothing happens, that it is allowed shows at its end, or at the first
+bookmark a minute later."""
 log = logging.getLogger(__name__)
 
 
@@ -88,6 +91,8 @@ class ListWatch(Generic[T]):
         self._failures = 0
         self._error: ApiError | None = None
         """What the last round ended with."""
+        self._is_refused = False
+        """Whether the last one was refused that was answered."""
         self._unread = frozenset[str]()
         """uids of objects that could not be read when they were last seen."""
 
@@ -100,12 +105,12 @@ class ListWatch(Generic[T]):
                 async with aclosing(self._watch()) as changes:
                     async for change in changes:
                         yield change
-                self._answered("watch", None)
+                self._note("watch", None)
                 error: ApiError | None = None
             except Gone as gone:
                 self._version, error = None, gone
             except ApiError as failed:
-                self._answered("list" if self._version is None else "watch", failed)
+                self._note("list" if self._version is None else "watch", failed)
                 error = failed
             await self._pause(error)
 
@@ -149,17 +154,22 @@ class ListWatch(Generic[T]):
 
     async def _watch(self) -> AsyncGenerator[Changed[T] | Removed[T], None]:
         selection, since = self._selection, self._version or ""
-        watch = self._client.watch(selection.kind, selection.namespace, selection.selector, since)
+        seconds = PROBE_SECONDS if self._is_refused else WATCH_SECONDS
+        watch = self._client.watch(selection.kind, selection.namespace, selection.selector, since, seconds)
         async with aclosing(watch) as happenings:
             async for happening in happenings:
                 self.heard, self._failures = time.monotonic(), 0
-                self._answered("watch", None)
+                self._note("watch", None)
                 if happening.type != "BOOKMARK":
                     for seen in self._read(happening.object):
                         yield Removed(seen) if happening.type == "DELETED" else Changed(seen)
                 if happening.type == "DELETED":
                     self._unread -= {_uid(happening.object)}
                 self._version = happening.object["metadata"]["resourceVersion"]
+
+    def _note(self, verb: str, error: ApiError | None) -> None:
+        self._is_refused = isinstance(error, NoRight | NotFound) or (error is not None and self._is_refused)
+        self._answered(verb, error)
 
     async def _pause(self, error: ApiError | None) -> None:
         """Waits before the next round: a watch that keeps ending without having told anything must not run hot.

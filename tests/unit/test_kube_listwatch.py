@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentjob_kube.client import Client
-from agentjob_kube.errors import ApiError, Gone, ServerError, TooManyRequests, Unreachable
+from agentjob_kube.errors import ApiError, Gone, NoRight, ServerError, TooManyRequests, Unreachable
 from agentjob_kube.listwatch import Changed, Delta, ListWatch, Removed, Replaced, Selection
 from agentjob_kube.resources import PODS
 from agentjob_kube.transport import Request
@@ -48,6 +48,7 @@ class EndOfScriptError(Exception):
     """The script is over."""
 
 
+NO_RIGHT = NoRight("no right", status=403)
 UNREADABLE = {"66", "67"}
 """Versions of objects that cannot be read."""
 
@@ -172,6 +173,27 @@ async def test_a_watch_that_is_refused(refusal: ApiError, then: str) -> None:
     _, requests, _ = await play(page(5, "a"), refusal)
 
     assert asked(requests) == ["list", "watch 5", then]
+
+
+@pytest.mark.parametrize(
+    ("answers", "seconds"),
+    [
+        pytest.param([[], []], ["290", "290", "290"], id="is long"),
+        pytest.param([NO_RIGHT, [], []], ["290", "5", "290", "290"], id="is short after one that was refused"),
+        pytest.param([NO_RIGHT, NO_RIGHT, []], ["290", "5", "5", "290"], id="is short while it is refused"),
+        pytest.param(
+            [NO_RIGHT, Unreachable("reset"), []], ["290", "5", "5", "290"], id="is short until it is answered"
+        ),
+        pytest.param([NO_RIGHT, [event("ADDED", "a", 7)]], ["290", "5", "290"], id="is long once it has told anything"),
+        pytest.param([Unreachable("reset")], ["290", "290"], id="is long after one that was not answered"),
+    ],
+)
+async def test_a_watch_that_has_nothing_to_tell_shows_soon_that_it_is_allowed_again_because_it(
+    answers: list[Answer], seconds: list[str]
+) -> None:
+    _, requests, _ = await play(page(5), *answers)
+
+    assert [request.query["timeoutSeconds"] for request in requests if "watch" in request.query] == seconds
 
 
 async def test_what_went_missing_is_not_in_the_next_replacement() -> None:
