@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from agentjob_kube.errors import ApiError, NoRight, NotFound
@@ -10,6 +11,15 @@ from agentjob_kube.errors import ApiError, NoRight, NotFound
 REFUSED_AFTER: Final = 60.0
 """Seconds for which a namespace is refused until nothing waits for it any more: it was deleted, or our Role there was.
 An API server that starts refuses for some seconds what it allows then."""
+
+
+@dataclass
+class Failure:
+    """Something that is refused, or fails."""
+
+    began: float
+    counts: float
+    """From when on it counts: from its begin, or from the end of what may have been its cause."""
 
 
 @dataclass(kw_only=True)
@@ -20,10 +30,10 @@ class Reach:
     patience: float = REFUSED_AFTER
     """Seconds."""
     clock: Callable[[], float] = time.monotonic
-    _refused: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By namespace, since when what is refused there: "list pods". Until an answer comes."""
-    _failing: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By namespace, since when LISTs there have failed, for whatever reason."""
+    _refused: dict[str, dict[str, Failure]] = field(default_factory=dict)
+    """By namespace, what is refused there: "list pods". Until an answer comes."""
+    _failing: dict[str, dict[str, Failure]] = field(default_factory=dict)
+    """By namespace, the LISTs there that have failed, for whatever reason."""
 
     def readable(self) -> tuple[str, ...]:
         """The namespaces that can be read, as far as is known; all of them where none can."""
@@ -43,7 +53,8 @@ class Reach:
 
     def refused_since(self, namespace: str, what: str) -> float | None:
         """Since when something is refused, by the clock."""
-        return self._refused.get(namespace, {}).get(what)
+        failure = self._refused.get(namespace, {}).get(what)
+        return None if failure is None else failure.began
 
     def failed(self, namespace: str, what: str, error: ApiError) -> bool:
         """Notes an answer; whether it is the first of its kind.
@@ -51,29 +62,31 @@ class Reach:
         A watch that fails without being refused is none: it goes on from where it was, and the LISTs show the rest.
         """
         known = [self._refused] * isinstance(error, NoRight | NotFound) + [self._failing] * what.startswith("list ")
-        since = [times.setdefault(namespace, {}) for times in known]
-        is_first = any(what not in times for times in since)
-        for times in since:
-            times.setdefault(what, self.clock())
-        return is_first
+        now = self.clock()
+        news = [there for each in known if what not in (there := each.setdefault(namespace, {}))]
+        for there in news:
+            there[what] = Failure(now, now)
+        return bool(news)
 
     def came(self, namespace: str, what: str) -> bool:
         """Notes that something has come; whether it has failed before.
 
         What has failed everywhere ends everywhere, but not at the same moment: others have as much time from now on.
-        Not those that were missing before: these have failed by themselves.
+        Not one that had failed for so long before: that has a cause of its own, and is not waited for again and again.
         """
-        was_refused = self._refused.get(namespace, {}).pop(what, None) is not None
-        since = self._failing.get(namespace, {}).pop(what, None)
-        if since is not None:
-            self._failing = {where: self._put_off(times, since) for where, times in self._failing.items()}
-        return was_refused or since is not None
+        failing_everywhere = all(self._of(each) for each in self.namespaces)
+        popped = (each.get(namespace, {}).pop(what, None) for each in (self._refused, self._failing))
+        over = [failure for failure in popped if failure is not None]
+        if over and failing_everywhere:
+            began = min(failure.began for failure in over)
+            for failure in chain.from_iterable(map(self._of, self.namespaces)):
+                if began < failure.began + self.patience:
+                    failure.counts = self.clock()
+        return bool(over)
 
-    def _put_off(self, times: dict[str, float], since: float) -> dict[str, float]:
-        """Times of what fails, from now on unless it was missing when something else began to fail."""
-        now, missing = self.clock(), since - self.patience
-        return {what: time if time <= missing else now for what, time in times.items()}
+    def _of(self, namespace: str) -> list[Failure]:
+        return [failure for each in (self._refused, self._failing) for failure in each.get(namespace, {}).values()]
 
-    def _for_long(self, times: dict[str, dict[str, float]], namespace: str) -> list[str]:
+    def _for_long(self, failures: dict[str, dict[str, Failure]], namespace: str) -> list[str]:
         limit = self.clock() - self.patience
-        return sorted(what for what, since in times.get(namespace, {}).items() if since <= limit)
+        return sorted(what for what, failure in failures.get(namespace, {}).items() if failure.counts <= limit)

@@ -70,9 +70,36 @@ class Answers:
             lambda say: say.fail("b", DOWN).later(59).fail("a", DOWN).later(1).come("a"), "ab", False,
             id="failing a little earlier than the other one",
         ),
+        pytest.param(
+            lambda say: say.fail("a", NO_RIGHT).fail("b", NO_RIGHT).later(300).come("a").later(59), "ab", False,
+            id="refused a little longer than all others",
+        ),
+        pytest.param(
+            lambda say: say.fail("a", NO_RIGHT).fail("b", NO_RIGHT).later(300).come("a").later(), "a", True,
+            id="refused much longer than all others",
+        ),
+        pytest.param(
+            lambda say: say.fail("a", DOWN).fail("b", DOWN).later(50).come("a").later(59), "ab", False,
+            id="failing a little longer than all others, which did for a moment",
+        ),
     ],
 )  # fmt: skip
 def test_a_namespace_is_read_or_lost(said: Callable[[Answers], Answers], readable: str, is_lost: bool) -> None:
     reach = said(Answers()).reach
 
     assert ("".join(reach.readable()), reach.is_lost("b")) == (readable, is_lost)
+
+
+def test_a_namespace_is_given_up_in_time_however_often_another_one_fails_for_a_moment() -> None:
+    say = Answers().fail("b", BROKEN)
+
+    for _ in range(10):
+        say.later(20).fail("a", DOWN).later(1).come("a")
+
+    assert say.reach.readable() == ("a",)
+
+
+def test_a_namespace_that_is_refused_is_so_since_the_first_refusal() -> None:
+    say = Answers().fail("a", NO_RIGHT).fail("b", NO_RIGHT).later(300).come("a")
+
+    assert say.reach.refused_since("b", "list pods") == 0.0
