@@ -98,7 +98,7 @@ _BY_STATUS: dict[int, type[Refused]] = {
 _OF_OBJECT = {400, 404, 409, 413, 422}
 """What is said of an object or of what is to become one. By a page, as proxies and paths that are not served have it
 ("404 page not found"), nothing is: no job is gone for it, and none can never succeed."""
-_NO_RIGHT = re.compile(r'\bforbidden: User ".*" cannot ', re.DOTALL)
+_NO_RIGHT = re.compile(r'(\S+ ("[^"]*" )?is )?forbidden: User ".*" cannot ', re.DOTALL)
 """Only in words is an authorizer's refusal told from others
 (https://github.com/kubernetes/kubernetes/blob/v1.36.0/staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go)."""
 _ADMISSION = re.compile(r'\S+ "[^"]*" is forbidden: |admission webhook "[^"]*" denied the request')
@@ -125,11 +125,11 @@ def refused(status: int, body: bytes, retry_after: str | None = None) -> Refused
 
 
 def _kind(status: int, reason: str, message: str, *, is_status: bool) -> type[Refused]:
-    if status == 403 and _NO_RIGHT.search(message):
+    if status == 403 and _NO_RIGHT.match(message):
         return NoRight
     if status >= 500 or (status in _OF_OBJECT and not is_status):
         return ServerError
-    if status in _OF_OBJECT and _ADMISSION.match(message):
+    if status in {*_OF_OBJECT, 410} and _ADMISSION.match(message):
         return Forbidden
     if reason == "AlreadyExists":
         return AlreadyExists

@@ -54,7 +54,31 @@ def answer(reason: str, message: str = "no", **details: object) -> bytes:
                 errors.Forbidden,
                 id=f"an admission webhook that calls it {reason}",
             )
-            for status, reason in ((404, "NotFound"), (409, "Conflict"), (409, "AlreadyExists"))
+            for status, reason in ((404, "NotFound"), (409, "Conflict"), (409, "AlreadyExists"), (410, "Gone"))
+        ),
+        *(
+            pytest.param(
+                403,
+                answer("Forbidden", f'{rule}: pods is forbidden: User "a" cannot create resource "pods"'),
+                errors.Forbidden,
+                id=f"{who} that speaks of a right",
+            )
+            for who, rule in (
+                ("an admission webhook", 'admission webhook "a.b" denied the request'),
+                ("an admission policy", "pods \"fix-1\" is forbidden: ValidatingAdmissionPolicy 'team' denied request"),
+            )
+        ),
+        pytest.param(
+            403,
+            answer("Forbidden", 'pods is forbidden: User "a" cannot list resource "pods"'),
+            errors.NoRight,
+            id="no right to all of them",
+        ),
+        pytest.param(
+            403,
+            answer("Forbidden", 'forbidden: User "a" cannot get path "/x"'),
+            errors.NoRight,
+            id="no right to a path",
         ),
         pytest.param(
             422,
