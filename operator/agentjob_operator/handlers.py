@@ -23,6 +23,8 @@ from agentjob_operator.work import WorkQueue
 Task = asyncio.Task[Any]
 NO_JOB: Final = "metadata.name=-"
 """Selects none: it is no name that an object could have."""
+BRIEF_SECONDS: Final = 1.0
+"""From when a watch was allowed to the next one, where it has ended at once."""
 
 
 class NoDifferences(kopf.DiffBaseStorage):
@@ -76,6 +78,10 @@ class Login:
     _last: AsyncExitStack | None = None
     _since: float = float("-inf")
     _failures: int = 0
+    _watched: float = float("-inf")
+    """When a watch was last allowed."""
+    _brief: int = 0
+    """Watches in a row that have ended at once."""
 
     async def log_in(self) -> kopf.AiohttpSession:
         """Another session: kopf asks for it at the start, and again at once whenever a credential was refused."""
@@ -96,11 +102,22 @@ class Login:
             case "list":
                 return await self._listed_by_us(request, handler)
             case "watch":
-                response = await handler(request)
-                self.watches(None if response.ok else refused(response.status, await response.read()))
-                return response
+                return await self._watched_at_a_pace(request, handler)
             case _:
                 return await handler(request)
+
+    async def _watched_at_a_pace(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        # kopf begins another one at once, or after a LIST, whether the last one has told anything or not.
+        self._brief = self._brief + 1 if self.clock() < self._watched + BRIEF_SECONDS else 0
+        if self._brief:
+            await self.sleep(WATCH.delay(self._brief))
+        response = await handler(request)
+        if response.ok:
+            self._watched = self.clock()
+        self.watches(None if response.ok else refused(response.status, await response.read()))
+        return response
 
     async def _listed_by_us(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType

@@ -10,7 +10,7 @@ import pytest
 from agentjob_kube.backoff import WATCH
 from agentjob_kube.errors import ApiError, NoRight
 from agentjob_kube.resources import AGENT_JOBS
-from agentjob_operator.handlers import Login
+from agentjob_operator.handlers import BRIEF_SECONDS, Login
 from fake_cluster import FakeCluster, Fault
 from fake_cluster.refusals import Refusal
 from operated import NAMESPACE, connection
@@ -43,9 +43,8 @@ class Logins:
         async with session.get(self.server + AGENT_JOBS.path(NAMESPACE)) as response:
             return response.status
 
-    async def watch(self) -> None:
-        """Begins a watch of jobs."""
-        session = await self.open()
+    async def watch(self, session: aiohttp.ClientSession) -> None:
+        """Begins a watch of jobs, and ends it at once."""
         url = self.server + AGENT_JOBS.path(NAMESPACE)
         async with session.get(url, params={"watch": "true", "timeoutSeconds": "1"}):
             pass
@@ -121,5 +120,25 @@ async def test_of_a_watch_is_told(refusal: Refusal | None, said: type) -> None:
         if refusal is not None:
             cluster.fail(Fault("watch", "agentjobs", refusal=refusal))
         async with logins(cluster.url) as found:
-            await found.watch()
+            await found.watch(await found.open())
     assert [type(each) for each in found.watched] == [said]
+
+
+@pytest.mark.parametrize(
+    ("lasts", "pauses"),
+    [
+        pytest.param(0.0, 11, id="later and later where it ends at once"),
+        pytest.param(BRIEF_SECONDS, 0, id="at once where it has lasted"),
+    ],
+)
+async def test_a_watch_that_has_ended_is_begun_again(lasts: float, pauses: int) -> None:
+    with FakeCluster() as cluster:
+        async with logins(cluster.url) as found:
+            session = await found.open()
+            for _ in range(12):
+                await found.watch(session)
+                found.now += lasts
+    assert len(found.slept) == pauses
+    if pauses:
+        assert found.slept[0] <= WATCH.first
+        assert WATCH.most / 2 <= found.slept[-1] <= WATCH.most
