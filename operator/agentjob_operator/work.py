@@ -100,10 +100,13 @@ class WorkQueue:
         return Lane.AGAIN if key in self.failing else self.lane(key)
 
     def _next(self) -> Key | None:
-        """The key whose turn it is; those that belong into another lane by now wait there."""
-        while (key := self._first()) is not None and self._lane(key) is not self._queued[key][0]:
+        """The key whose turn it is; those that belong into another lane by now wait there, or are forgotten."""
+        while (key := self._first()) is not None and not self._belongs(key):
             self.add(key)
         return key
+
+    def _belongs(self, key: Key) -> bool:
+        return self.accepts(key) and self._lane(key) is self._queued[key][0]
 
     def _first(self) -> Key | None:
         for lane, line in self._lines.items():

@@ -98,10 +98,17 @@ async def test_a_key_that_belongs_elsewhere_by_the_time_of_its_turn_waits_there(
     assert await queue.take() == B
 
 
-async def test_a_key_that_is_not_to_be_looked_at_any_more_is_forgotten_until_it_is_again() -> None:
+@pytest.mark.parametrize(
+    "failing",
+    [
+        pytest.param({A}, id="that would wait in another lane by now"),
+        pytest.param(set(), id="that waits where it did"),
+    ],
+)
+async def test_a_key_that_is_not_to_be_looked_at_any_more_is_forgotten_until_it_is_again(failing: set[Key]) -> None:
     queue = WorkQueue(16)
     queue.add(A)
-    queue.failing, queue.accepts = {A}, lambda key: key == B
+    queue.failing, queue.accepts = failing, lambda key: key == B
     queue.add(B)
     assert await taken(queue) == [B]
 
