@@ -44,6 +44,8 @@ class Crowd:
         self.readers: dict[int, socket.socket] = {}
         self.rest: dict[int, bytes] = {}
         self.waiting: set[int] = set()
+        self.come: list[tuple[int, bytes, int]] = []
+        """For whom what has come, and when, that was not looked at yet: nobody is to wait for that."""
         self.begin = self.end = 0
         self.seen: defaultdict[int, list[int]] = defaultdict(list)
         for number in range(orders["readers"]):
@@ -62,14 +64,19 @@ class Crowd:
             piece = self.readers[number].recv(262_144)
         except BlockingIOError:
             return
-        now = time.time_ns()
+        self.come.append((number, piece, time.time_ns()))
         if not piece:
             raise SystemExit("a stream has ended that should not")
-        self.waiting.discard(number)
-        data = self.rest[number] + piece
-        cut = data.rfind(b"\n\n") + 2
-        self.rest[number] = data[cut:] if cut > 1 else data
-        self.note(data, now)
+
+    def look(self) -> None:
+        """Looks at all that has come."""
+        for number, piece, now in self.come:
+            self.waiting.discard(number)
+            data = self.rest[number] + piece
+            cut = data.rfind(b"\n\n") + 2
+            self.rest[number] = data[cut:] if cut > 1 else data
+            self.note(data, now)
+        self.come.clear()
 
     def note(self, data: bytes, now: int) -> None:
         """Keeps the events of the window; one of which the end has not come is looked at with its end."""
@@ -86,6 +93,7 @@ class Crowd:
                 is_told = True
             else:
                 self.read(number)
+        self.look()
         return is_told
 
 
