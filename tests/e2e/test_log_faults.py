@@ -94,7 +94,7 @@ async def test_a_job_is_archived_whole_though_the_gateway_that_does_it_is_killed
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(watcher.watch(WITHIN))
         await asked(lambda: bool(keepers(jobs, job)))
-        await asyncio.to_thread(jobs.kubectl, "delete", *keepers(jobs, job), *KILL)
+        await asyncio.to_thread(jobs.kubectl, "delete", "pods", *keepers(jobs, job), *KILL)
     await asyncio.to_thread(job.wait, "condition=Archived")
     assert job.condition("Archived")["reason"] == "Archived"
     before = await read(gateway, job)
