@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -13,6 +13,8 @@ from agentjob_kube.connect import Connection
 from bench.figures import Comparison, Measurement, Row, quantile
 from bench.place import NAMESPACE, Place
 
+GATEWAY, PROXY = "gateway", "bare proxy of aiohttp"
+GET, CREATE = "GET at the API server", "create at the API server"
 JOB = "asked"
 POLLS = 300
 SUBMITS = 60
@@ -43,29 +45,34 @@ class Ask(NamedTuple):
         return took * 1_000
 
 
-class Sides(NamedTuple):
-    """The same asked of both."""
+Took = Mapping[str, list[float]]
+"""Milliseconds of each of its times, by who was asked."""
 
-    gateway: Ask
-    server: Ask
+
+class Sides(NamedTuple):
+    """The same asked of all."""
+
+    asks: Mapping[str, Ask]
     rest: float = 0.0
     """Seconds before each."""
 
-    async def in_turn(self, times: int) -> tuple[list[float], list[float]]:
+    async def in_turn(self, times: int) -> Took:
         """One after the other, so many times."""
-        took: tuple[list[float], list[float]] = ([], [])
+        took: Took = {who: [] for who in self.asks}
         for _ in range(times):
-            for ask, found in zip((self.gateway, self.server), took, strict=True):
+            for who, ask in self.asks.items():
                 await asyncio.sleep(self.rest)
-                found.append(await ask.milliseconds())
+                took[who].append(await ask.milliseconds())
         return took
 
 
 def polls(place: Place, ours: aiohttp.ClientSession, theirs: aiohttp.ClientSession, server: str) -> Sides:
     """Ask for a job."""
     return Sides(
-        Ask(ours, "GET", f"{place.door.url}/claude/jobs/{JOB}", place.headers),
-        Ask(theirs, "GET", f"{server}{API}/{JOB}", {}),
+        {
+            GATEWAY: Ask(ours, "GET", f"{place.door.url}/claude/jobs/{JOB}", place.headers),
+            GET: Ask(theirs, "GET", f"{server}{API}/{JOB}", {}),
+        }
     )
 
 
@@ -77,8 +84,11 @@ def submits(place: Place, ours: aiohttp.ClientSession, theirs: aiohttp.ClientSes
         return {**about, "metadata": {"generateName": "direct-"}, "spec": SPEC}
 
     return Sides(
-        Ask(ours, "POST", f"{place.door.url}/claude", place.headers, lambda: SPEC),
-        Ask(theirs, "POST", f"{server}{API}?fieldValidation=Strict", {}, job),
+        {
+            GATEWAY: Ask(ours, "POST", f"{place.door.url}/claude", place.headers, lambda: SPEC),
+            PROXY: Ask(ours, "POST", place.proxy.url, {}, lambda: SPEC),
+            CREATE: Ask(theirs, "POST", f"{server}{API}?fieldValidation=Strict", {}, job),
+        },
         REST_SECONDS,
     )
 
@@ -94,7 +104,7 @@ async def measure(place: Place, connection: Connection, pairs: int) -> tuple[lis
     """The rows, and all figures behind them."""
     about = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": JOB}}
     await asyncio.to_thread(place.stack.apply, NAMESPACE, {**about, "spec": SPEC})
-    found: dict[str, list[tuple[list[float], list[float]]]] = {"poll": [], "submit": []}
+    found: dict[str, list[Took]] = {"poll": [], "submit": []}
     reads: list[float] = []
     async with sessions(connection) as (ours, theirs):
         asking = polls(place, ours, theirs, connection.server)
@@ -119,18 +129,18 @@ async def _forget(session: aiohttp.ClientSession, server: str) -> None:
         await answer.read()
 
 
-def rows(found: dict[str, list[tuple[list[float], list[float]]]], reads: tuple[float, ...]) -> list[Row]:
+def rows(found: Mapping[str, list[Took]], reads: tuple[float, ...]) -> list[Row]:
     """The table's rows."""
 
-    def compared(what: str, word: str, part: float, goal: float | None) -> Comparison:
-        against = {"poll": "GET at the API server", "submit": "create at the API server"}[what]
-        ours, theirs = (tuple(quantile(side, part) for side in sides) for sides in zip(*found[what], strict=True))
-        return Comparison(name=f"{what}, {word}", ours=ours, theirs=theirs, against=against, unit="ms", goal=goal)
+    def compared(what: str, percent: int, against: str, goal: float | None = None) -> Comparison:
+        ours, theirs = (tuple(quantile(took[who], percent / 100) for took in found[what]) for who in (GATEWAY, against))
+        return Comparison(name=f"{what}, p{percent}", ours=ours, theirs=theirs, against=against, unit="ms", goal=goal)
 
     return [
-        compared("poll", "p50", 0.5, None),
-        compared("poll", "p99", 0.99, 0.7),
+        compared("poll", 50, GET),
+        compared("poll", 99, GET, 0.7),
         Measurement(name="reads at the API server per poll", values=reads, unit="reads", goal=0),
-        compared("submit", "p50", 0.5, 1.3),
-        compared("submit", "p99", 0.99, None),
+        compared("submit", 50, CREATE, 1.3),
+        compared("submit", 99, CREATE),
+        compared("submit", 50, PROXY),
     ]

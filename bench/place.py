@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 from agentjob_api import names
-from bench.driver import admit
+from bench.driver import DRIVER, admit
 from bench.samples import Samples
 from deploy.kind.errors import ClusterError
 from deploy.kind.steps import STEPS
@@ -26,6 +26,8 @@ Object = dict[str, Any]
 
 NAMESPACE = "agentjob-bench-doors"
 RELEASE = "agentjob-bench-doors"
+WRITER = "bare-writer"
+PROXY = "bare-proxy"
 PYTHON = "/opt/agentjob/bin/python"
 GATEWAYS = ("-l", "app.kubernetes.io/component=gateway")
 READY_SECONDS = 60
@@ -74,6 +76,7 @@ class Place:
     door: Address
     metrics: Address
     writer: Address
+    proxy: Address
     node: str
     """Name of the control plane's node, and of its container."""
 
@@ -144,7 +147,7 @@ def install(stack: Stack) -> Place:
     Raises:
         ClusterError: what failed, in its own words.
     """
-    with STEPS.step("chart and bare writer"):
+    with STEPS.step("chart, bare writer, bare proxy"):
         stack.delete_namespace(NAMESPACE)  # of a run that was cut off
         stack.ensure_namespace(NAMESPACE)
         admit(stack, NAMESPACE, DRIVES)
@@ -158,20 +161,27 @@ def install(stack: Stack) -> Place:
             "service": {"type": "NodePort"},
         }
         stack.install(RELEASE, NAMESPACE, {"gateway": gateway})
-        label = {"app": "bare-writer"}
-        about = {"name": "bare-writer", "labels": label}
-        stack.apply(
-            NAMESPACE,
-            script_pod(about, stack.images["gateway"], "writer", (str(RATE), str(SIZE))),
-            {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": {"name": "bare-writer"},
-                "spec": {"type": "NodePort", "selector": label, "ports": [{"name": "http", "port": 8080}]},
-            },
-        )
-        stack.wait(NAMESPACE, "pod/bare-writer", "condition=Ready", READY_SECONDS)
+        jobs = f"{names.API_VERSION}/namespaces/{NAMESPACE}/{names.PLURAL}"
+        _apply_bare(stack, WRITER, "writer", (str(RATE), str(SIZE)))
+        _apply_bare(stack, PROXY, "proxy", (names.API_VERSION, names.KIND, jobs), account=DRIVER)
+        for pod in (WRITER, PROXY):
+            stack.wait(NAMESPACE, f"pod/{pod}", "condition=Ready", READY_SECONDS)
     return _place(stack, key)
+
+
+def _apply_bare(stack: Stack, name: str, script: str, words: tuple[str, ...], account: str | None = None) -> None:
+    """A Pod that the gateway is compared with, and the way to it."""
+    label = {"app": name}
+    pod = script_pod({"name": name, "labels": label}, stack.images["gateway"], script, words)
+    if account is not None:
+        pod["spec"] |= {"serviceAccountName": account, "automountServiceAccountToken": True}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"type": "NodePort", "selector": label, "ports": [{"name": "http", "port": 8080}]},
+    }
+    stack.apply(NAMESPACE, pod, service)
 
 
 def make_key(stack: Stack) -> str:
@@ -191,7 +201,8 @@ def _place(stack: Stack, key: str) -> Place:
         key=key,
         door=Address(host=host, port=gateway["http"]),
         metrics=Address(host=host, port=gateway["metrics"]),
-        writer=Address(host=host, port=node_ports(stack, "bare-writer")["http"]),
+        writer=Address(host=host, port=node_ports(stack, WRITER)["http"]),
+        proxy=Address(host=host, port=node_ports(stack, PROXY)["http"]),
         node=node,
     )
 
