@@ -224,8 +224,7 @@ async def _caller(request: web.Request, authenticator: Authenticator, *, takes_t
     """
     scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
     is_bearer = scheme.lower() == "bearer"
-    text = request.query.get("ticket") or request.cookies.get(COOKIE)
-    if takes_ticket and text and not is_bearer:
+    if takes_ticket and not is_bearer and (text := request.query.get("ticket") or request.cookies.get(COOKIE)):
         return _holder(request, authenticator, text)
     if not scheme:
         raise Unauthenticated("Authorization: expected Bearer and an API key, found nothing")

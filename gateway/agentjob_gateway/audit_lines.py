@@ -1,7 +1,7 @@
 """The audit's lines: a chain of hashes, as it is written and as it is checked. Pure.
 
-    {"audit":"begin","when":"2026-11-22T10:00:00.000Z","writer":"gateway-1",…,"chain":"4b…","n":1,"previous":"00…","hash":"91…"}
-    {"audit":"request","when":"2026-11-22T10:00:07.123Z","who":"key:ci",…,"chain":"4b…","n":2,"previous":"91…","hash":"77…"}
+    {"audit":"begin","chain":"4b…","n":1,"previous":"00…","version":"0.1.0","when":"…","writer":"gateway-1","hash":"91…"}
+    {"audit":"request","chain":"4b…","job":"job-1",…,"n":2,"previous":"91…",…,"who":"key:ci","hash":"77…"}
 
 `hash` is the SHA-256 of the line without it, in canonical form: UTF-8, keys sorted, no white space. `previous` is the
 hash of the line before, `n` counts from 1, `chain` is a random word of the process that writes. So whatever is altered,
@@ -25,6 +25,7 @@ FIRST: Final = "0" * 64
 """What the first line has for the hash of the one before."""
 MAX_CHAINS: Final = 100_000
 """Chains that are checked together: what is kept of each is less than a kilobyte."""
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 _MARK: Final = b'"audit":'
 _CHAIN: Final = re.compile(r"[0-9a-f]{32}")
 _MAX_N: Final = 10**15
@@ -74,8 +75,7 @@ def stamp(time: datetime) -> str:
 
 def canonical(value: object) -> bytes:
     """JSON that is the same for the same value; lone surrogates are the escapes they came as."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace")
+    return _CANONICAL.encode(value).encode("utf-8", "backslashreplace")
 
 
 def sha256(data: bytes) -> str:
@@ -93,11 +93,11 @@ class Chain:
         self._previous = FIRST
 
     def link(self, entry: Entry) -> str:
-        """The next line, in ASCII and without its newline."""
+        """The next line without its newline: in canonical form, and then its hash."""
         self._n += 1
-        line = {**entry, "chain": self._word, "n": self._n, "previous": self._previous}
-        self._previous = sha256(canonical(line))
-        return json.dumps({**line, "hash": self._previous}, separators=(",", ":"))
+        line = canonical({**entry, "chain": self._word, "n": self._n, "previous": self._previous})
+        self._previous = sha256(line)
+        return f'{line[:-1].decode()},"hash":"{self._previous}"}}'
 
 
 class _Line(NamedTuple):

@@ -137,6 +137,8 @@ class JobCache:
 
     def missing(self, namespace: str) -> list[str]:
         """What the API server does not answer of a namespace, while it does of another one."""
+        if len(self.namespaces) == 1:
+            return []
         missing = self._missing(namespace)
         return missing if missing and namespace not in self.readable() else []
 

@@ -23,14 +23,13 @@ PAGE: Final = 50
 MAX_PAGE: Final = 500
 MAX_PAGE_MIB: Final = 4
 """What the jobs on a page take at most: each has its prompt and its result."""
+_JSON: Final = {"Content-Type": "application/json; charset=utf-8"}
 _JOB_FIELDS: Final = frozenset({"name", "labels", "spec"})
 
 
 def answer(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """An answer as JSON."""
-    return web.Response(
-        body=orjson.dumps(data), status=status, content_type="application/json", charset="utf-8", headers=headers
-    )
+    return web.Response(body=orjson.dumps(data), status=status, headers={**_JSON, **(headers or {})})
 
 
 def claude_spec(body: Object) -> Object:

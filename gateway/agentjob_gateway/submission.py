@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -18,6 +18,7 @@ from agentjob_gateway.caller import Caller
 from agentjob_gateway.errors import BadRequest, Clash, Unprocessable
 
 Object = dict[str, Any]
+_SORTED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 MAX_IDEMPOTENCY_KEY = 255
 MARGIN = 16
 """Levels that are kept free of the 254 that orjson writes, for what is put around a field of a spec."""
@@ -40,7 +41,7 @@ class Submission:
     def digest(self) -> str:
         """A digest of what is asked for, whatever the order of its fields."""
         asked = {"name": self.name, "labels": dict(self.labels), "spec": self.spec}
-        return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
+        return hashlib.sha256(_SORTED.encode(asked).encode()).hexdigest()[:32]
 
 
 def checked_key(key: str | None) -> str | None:

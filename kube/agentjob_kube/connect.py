@@ -82,6 +82,7 @@ class Connection:
         """A session with TLS and credential, open while the block runs. Requests go through `first` first."""
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self.tls or True),
+            cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=(*first, self._observed, self._authorized),
             proxy=self.proxy,
             headers={"User-Agent": "agentjob"},

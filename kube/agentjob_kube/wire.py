@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import takewhile
 from typing import Final, NamedTuple
+from urllib.parse import urlencode
 
 import aiohttp
 
@@ -64,14 +65,18 @@ class HttpTransport:
             if lines := split.end():
                 yield lines
 
+    def _url(self, request: Request) -> str:
+        """As one text: the client remembers what it has read of it, and what it puts together of parts it does not."""
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        return self._server + request.path + query
+
     @asynccontextmanager
     async def _answer(self, request: Request, limits: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer below 400, open for reading; every way in which there is none becomes an `ApiError`."""
         try:
             async with self._session.request(
                 request.method,
-                self._server + request.path,
-                params=request.query,
+                self._url(request),
                 data=request.body,
                 headers={"Content-Type": request.content_type, "Accept": "application/json"},
                 timeout=limits,
