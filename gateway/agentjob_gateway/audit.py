@@ -132,37 +132,41 @@ class Change:
 def change(deed: Deed) -> Iterator[Change]:
     """Tells of a deed once the block, which does it, has ended well, or has been cut off.
 
-    A Problem passes: whoever answers with it tells of it, by `refused`.
+    It is told in the next turn of the loop: an answer that is ready in this one is on its way then, and did not wait
+    for whoever reads the audit. A Problem passes: whoever answers with it tells of it, by `refused`.
     """
     made = Change()
     try:
         yield made
     except asyncio.CancelledError:  # the client has hung up, and nobody will know whether it was done
-        _tell(_request(deed, made, Verdict.FAILED, None))
+        _tell_of(deed, made, Verdict.FAILED)
         raise
-    _tell(_request(deed, made, Verdict.ACCEPTED if made.was_needed else Verdict.UNCHANGED, None))
+    verdict = Verdict.ACCEPTED if made.was_needed else Verdict.UNCHANGED
+    asyncio.get_running_loop().call_soon(_tell_of, deed, made, verdict)
 
 
 def refused(deed: Deed, problem: Problem) -> None:
     """Tells of a deed that was answered with a Problem."""
     verdict = Verdict.REFUSED if problem.status < 500 else Verdict.FAILED
-    _tell(_request(deed, Change(), verdict, problem.status))
+    _tell_of(deed, Change(), verdict, problem.status)
 
 
-def _request(deed: Deed, made: Change, verdict: Verdict, status: int | None) -> Entry:
+def _tell_of(deed: Deed, made: Change, verdict: Verdict, status: int | None = None) -> None:
     """Never with the Problem's words, which may hold what was sent."""
-    return {
-        "audit": Kind.REQUEST,
-        "when": _now(),
-        "who": deed.caller.name if deed.caller else None,
-        "what": deed.what,
-        "namespace": _named(deed.namespace),
-        "job": _named(deed.job),
-        "uid": made.uid,
-        "request": deed.request,
-        "status": status,
-        "verdict": verdict,
-    }
+    _tell(
+        {
+            "audit": Kind.REQUEST,
+            "when": _now(),
+            "who": deed.caller.name if deed.caller else None,
+            "what": deed.what,
+            "namespace": _named(deed.namespace),
+            "job": _named(deed.job),
+            "uid": made.uid,
+            "request": deed.request,
+            "status": status,
+            "verdict": verdict,
+        }
+    )
 
 
 def _named(text: str | None) -> str | None:

@@ -97,11 +97,14 @@ class Connection:
         try:
             response = await handler(request)
             code = str(response.status)
-        finally:
-            self.observe(verb_of(request), code)
+        finally:  # whoever waits for the answer does not wait until it is counted
+            asyncio.get_running_loop().call_soon(self._count, request, code)
         if response.status == HTTPStatus.UNAUTHORIZED:
             self.complaint.refused(self.server)
         return response
+
+    def _count(self, request: aiohttp.ClientRequest, code: str) -> None:
+        self.observe(verb_of(request), code)
 
     async def _authorized(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
