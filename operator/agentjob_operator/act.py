@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, assert_never
@@ -124,8 +125,7 @@ class Actor:
         try:
             await self._write_status(job, status)
         except (Conflict, NotFound):
-            await self._refresh(job.key)
-            known = self.store.jobs.get(job.key)
+            known = await self._refresh(job)
             if known is not None and known.metadata.resource_version == job.metadata.resource_version:
                 raise
             return False
@@ -149,15 +149,13 @@ class Actor:
                 " bring the CustomResourceDefinition up to the operator's version"
             )
 
-    async def _refresh(self, key: Key) -> None:
-        """Reads a job again that is not as it was, or no longer is."""
+    async def _refresh(self, job: AgentJob) -> AgentJob | None:
+        """Reads a job again that is not as it was, or no longer is; what is known by its name then."""
         try:
-            body = await self.client.get(AGENT_JOBS, key)
+            self.store.take_job(job.key, await self.client.get(AGENT_JOBS, job.key))
         except NotFound:
-            if (known := self.store.jobs.get(key)) is not None:
-                self.store.drop_job(key, known.metadata.uid)
-            return
-        self.store.take_job(key, body)
+            self.store.drop_job(job.key, job.metadata.uid)
+        return self.store.jobs.get(job.key)
 
     async def _create_pod(self, job: AgentJob, attempt: int) -> None:
         try:
@@ -229,14 +227,11 @@ class Actor:
         Raises:
             Conflict: it is the same Pod.
         """
-        try:
+        with suppress(NotFound):
             found = view(await self.client.get(PODS, pod.key))
-        except NotFound:
-            self.store.drop_pod(pod)
-            return
-        self.store.put_pod(found)
-        if found.uid == pod.uid:
-            raise Conflict(f"Pod {pod.key} is changing", status=409)
+            self.store.put_pod(found)
+            if found.uid == pod.uid:
+                raise Conflict(f"Pod {pod.key} is changing", status=409)
         self.store.drop_pod(pod)
 
     async def _delete_orphan(self, key: Key, pod: PodView) -> None:
@@ -273,8 +268,12 @@ class Actor:
     async def _delete_job(self, job: AgentJob) -> None:
         try:
             left = await self.client.delete(AGENT_JOBS, job.key, job.metadata.uid)
-        except (NotFound, Conflict):
+        except NotFound:
             left = {}
+        except Conflict:
+            known, left = await self._refresh(job), {}
+            if known is not None and known.metadata.uid == job.metadata.uid:
+                raise
         if left.get("kind") == KIND:  # somebody's finalizer holds it
             self.store.put_job(AgentJob.model_validate(left))
         else:

@@ -435,21 +435,37 @@ async def test_a_log_that_cannot_be_read_now_may_be_read_later(error: ApiError) 
 
 
 @pytest.mark.parametrize(
-    ("answer", "stays"),
+    ("answers", "known"),
     [
-        pytest.param({"kind": "Status"}, False, id="it is gone"),
-        pytest.param(NOT_FOUND, False, id="it was gone"),
-        pytest.param(CONFLICT, False, id="another one has its name"),
+        pytest.param({"DELETE": {"kind": "Status"}}, [], id="it is gone"),
+        pytest.param({"DELETE": NOT_FOUND}, [], id="it was gone"),
+        pytest.param({"DELETE": CONFLICT, "GET": NOT_FOUND}, [], id="it has gone meanwhile"),
         pytest.param(
-            as_sent(job(), resourceVersion="150", deletionTimestamp="2026-11-22T10:01:00Z"), True,
+            {"DELETE": CONFLICT, "GET": as_sent(job(), uid="another", resourceVersion="150")}, ["another"],
+            id="another one has its name",
+        ),
+        pytest.param(
+            {"DELETE": as_sent(job(), resourceVersion="150", deletionTimestamp="2026-11-22T10:01:00Z")}, [UID],
             id="a finalizer holds it",
         ),
     ],
 )  # fmt: skip
-async def test_a_job_whose_time_is_over_is_deleted(answer: dict[str, Any] | ApiError, stays: bool) -> None:
-    store = await act(Answers(DELETE=answer), DeleteJob())
+async def test_a_job_whose_time_is_over_is_deleted(
+    answers: dict[str, dict[str, Any] | ApiError], known: list[str]
+) -> None:
+    store = await act(Answers(**answers), DeleteJob())
 
-    assert (Key("ns", "fix") in store.jobs) == stays
+    assert [each.metadata.uid for each in store.jobs.values()] == known
+
+
+@pytest.mark.parametrize("version", ["100", "150"], ids=["as it was", "otherwise"])
+async def test_a_job_that_is_there_after_a_conflict_is_deleted_later_and_not_forgotten(version: str) -> None:
+    store = known()
+
+    with pytest.raises(Conflict, match="another one"):
+        await act(Answers(DELETE=CONFLICT, GET=as_sent(job(), resourceVersion=version)), DeleteJob(), store=store)
+
+    assert store.jobs[KEY].metadata.resource_version == version
 
 
 @pytest.mark.parametrize("status", [404, 409])
