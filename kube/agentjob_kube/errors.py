@@ -21,13 +21,20 @@ import orjson
 
 
 class ApiError(Exception):
-    """A request failed. `retry_after` is the least time to wait before the next one, in seconds."""
+    """A request failed.
+
+    retry_after: the least time to wait before the next one, in seconds. may_be_done: whether a write may have been done
+    all the same.
+    """
 
     retry_after: float = 0.0
+    may_be_done: bool = False
 
 
 class Unreachable(ApiError):  # noqa: N818 - the tree reads as what was answered
-    """The API server gave no answer, or not the whole of it. A write may have been done all the same."""
+    """The API server gave no answer, or not the whole of it."""
+
+    may_be_done = True
 
 
 class Refused(ApiError):  # noqa: N818
@@ -106,6 +113,8 @@ _ADMISSION = re.compile(r'\S+ "[^"]*" is forbidden: |admission webhook "[^"]*" d
 it names no reason; a webhook with what it likes, and where it names nothing, with 400 in older releases
 (https://github.com/kubernetes/kubernetes/blob/3d7848758c5f/staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go).
 What a validation says begins otherwise: Pod "a" is invalid."""
+_ETCD_IS_SILENT = re.compile(r"etcdserver: request timed out|rpc error: ")
+"""How an answer begins that says that etcd gave none."""
 LONGEST_WAIT = 50.0
 """Seconds for which an answer may ask to wait. A page of a proxy's under maintenance asks for an hour, an admission
 webhook for what it likes: it may be over sooner, and what waits is to be tried once a minute, spread as it is."""
@@ -120,8 +129,12 @@ def refused(status: int, body: bytes, retry_after: str | None = None) -> Refused
     reason = str(answer.get("reason") or "")
     details = answer.get("details")
     seconds = _seconds(retry_after) or _seconds(details.get("retryAfterSeconds") if isinstance(details, dict) else None)
-    kind = _kind(status, reason, message, is_status=answer.get("kind") == "Status")
-    return kind(message, status=status, reason=reason, retry_after=seconds)
+    is_status = answer.get("kind") == "Status"
+    error = _kind(status, reason, message, is_status=is_status)(
+        message, status=status, reason=reason, retry_after=seconds
+    )
+    error.may_be_done = status >= 500 and (not is_status or status == 504 or bool(_ETCD_IS_SILENT.match(message)))
+    return error
 
 
 def _kind(status: int, reason: str, message: str, *, is_status: bool) -> type[Refused]:

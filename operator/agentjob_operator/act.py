@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, assert_never
 
-from agentjob_api import lines, outcome
+from agentjob_api import lines
 from agentjob_api.handover import HandoverTooLargeError
 from agentjob_api.job import AgentJob, Metadata
 from agentjob_api.names import AGENT_CONTAINER, API_VERSION, KIND, Key
@@ -29,6 +29,7 @@ from agentjob_kube.resources import AGENT_JOBS, EVENTS, PODS
 from agentjob_operator import manifests, rules
 from agentjob_operator.failing import TRIED, StatusNotKeptError, StopNotKeptError, trying
 from agentjob_operator.metrics import Metrics
+from agentjob_operator.outcome import from_log
 from agentjob_operator.pod import STOP_ANNOTATION, PodView, view
 from agentjob_operator.settings import RunnerSettings
 from agentjob_operator.store import Store
@@ -175,7 +176,11 @@ class Actor:
 
     async def _take_over(self, job: AgentJob, name: str) -> None:
         """A Pod of that name is there: ours from before, one of an earlier job, or anybody's."""
-        pod = view(await self.client.get(PODS, Key(job.metadata.namespace, name)))
+        try:
+            pod = view(await self.client.get(PODS, Key(job.metadata.namespace, name)))
+        except ApiError as error:
+            error.may_be_done = not isinstance(error, NotFound)
+            raise
         if pod.owner is None or pod.job != job.metadata.name:
             self._refused(job, f"Pod {name} exists and does not belong to this job: delete it", for_good=False)
         else:
@@ -236,10 +241,9 @@ class Actor:
 
     async def _delete_orphan(self, key: Key, pod: PodView) -> None:
         """Deletes a Pod unless its job is there after all: the store may be behind the cluster."""
-        try:
+        body: dict[str, Any] | None = None
+        with suppress(NotFound):
             body = await self.client.get(AGENT_JOBS, key)
-        except NotFound:
-            body = None
         if body is None or body["metadata"]["uid"] != pod.owner:
             await self._delete_pod(pod)
         if body is not None:
@@ -247,13 +251,10 @@ class Actor:
 
     async def _read_outcome(self, pod: PodView) -> Outcome | None:
         """The outcome in the last lines of the agent's log; None when the log is gone or does not hold it."""
-        try:
+        tail = b""
+        with suppress(NotFound, Invalid):
             tail = await self.client.log_tail(pod.key, AGENT_CONTAINER, lines=TAIL_LINES, limit_bytes=TAIL_BYTES)
-        except (NotFound, Invalid):
-            return None
-        parsed = (lines.parse(line) for line in reversed(tail.split(b"\n")))
-        found = (outcome.from_line(line.message) for line in parsed if line is not None)
-        return next((each for each in found if each is not None), None)
+        return from_log(tail)
 
     async def _record_event(self, about: Metadata, warning: RecordEvent) -> bool:
         """Records a warning once, as well as may be; whether it was: mostly the status has said it already."""

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
-from agentjob_kube.errors import Unreachable
+from agentjob_kube.errors import ApiError
 from agentjob_operator import rules
 from agentjob_operator.slots import Queue, Turn
 from agentjob_operator.store import Store
@@ -74,8 +74,8 @@ class Admission:
     def acting(self, key: Key, decision: Decision) -> Iterator[None]:
         """While a decision is carried out. It keeps a job's slot until it is known whether its Pod was made.
 
-        When that fails, others get the slot. When there was no answer, the Pod may be there: then the slot is kept
-        until the job's next look, which tries again.
+        When that fails, others get the slot. After no answer, and after some errors, the Pod may be there: then the
+        slot is kept until the job's next look, which tries again.
         """
         is_known, has_failed = True, True
         starts = any(isinstance(action, CreatePod) for action in decision.actions)
@@ -84,8 +84,8 @@ class Admission:
         try:
             yield
             has_failed = False
-        except Unreachable:
-            is_known = False
+        except ApiError as error:
+            is_known = not error.may_be_done
             raise
         finally:
             if starts:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from agentjob_api import lines
 from agentjob_api.job import AgentJob
-from agentjob_api.outcome import Outcome, from_termination_message
+from agentjob_api.outcome import Outcome, from_line, from_termination_message
 from agentjob_api.reasons import Reason, RetryClass
 from agentjob_operator import rules
 from agentjob_operator.pod import TAINTED, Note, PodView, Terminated
@@ -33,6 +34,13 @@ class Ending:
     exit_code: int | None = None
     started: datetime | None = None
     finished: datetime
+
+
+def from_log(tail: bytes) -> Outcome | None:
+    """What the runner itself said in the last lines of its log; None where none of them is that."""
+    parsed = (lines.parse(line) for line in reversed(tail.split(b"\n")))
+    found = (from_line(line.message) for line in parsed if line is not None)
+    return next((each for each in found if each is not None), None)
 
 
 def ending(pod: PodView, job: AgentJob, now: datetime) -> Ending | None:

@@ -113,6 +113,27 @@ def test_an_answer_becomes_the_error_that_fits(status: int, body: bytes, expecte
     assert error.status == status
 
 
+ETCD = "etcdserver: request timed out, possibly due to previous leader failure"
+WEBHOOK = 'Internal error occurred: failed calling webhook "pods.example.com": rpc error: context deadline exceeded'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "may_be_done"),
+    [
+        pytest.param(504, answer("Timeout", "Timeout: request did not complete"), True, id="the API server's own time"),
+        pytest.param(500, answer("", ETCD), True, id="a leader of etcd that has gone"),
+        pytest.param(500, answer("", "rpc error: code = Unavailable desc = closing"), True, id="a member that has"),
+        pytest.param(502, b"<html>bad gateway</html>", True, id="a proxy that was cut off"),
+        pytest.param(500, answer("InternalError", WEBHOOK), False, id="not a webhook that fails"),
+        pytest.param(503, answer("ServiceUnavailable"), False, id="not an API server that takes none"),
+        pytest.param(404, b"<html>no such cluster</html>", False, id="not a proxy that passes nothing on"),
+        pytest.param(429, answer("TooManyRequests"), False, id="not a limit"),
+    ],
+)
+def test_what_was_asked_for_may_be_done_all_the_same_after(status: int, body: bytes, may_be_done: bool) -> None:
+    assert errors.refused(status, body).may_be_done == may_be_done
+
+
 @pytest.mark.parametrize(
     ("body", "header", "seconds"),
     [

@@ -12,6 +12,7 @@ from agentjob_api.phases import Phase
 from agentjob_api.reasons import Reason
 from agentjob_kube.client import Client
 from agentjob_kube.errors import (
+    AlreadyExists,
     ApiError,
     Conflict,
     Forbidden,
@@ -404,6 +405,22 @@ async def test_an_event_that_is_refused_is_let_go(error: ApiError) -> None:
 async def test_a_pod_that_could_not_be_created_is_created_later() -> None:
     with pytest.raises(ServerError):
         await act(Answers(POST=AWAY), CreatePod(1))
+
+
+@pytest.mark.parametrize(
+    ("error", "may_be_there"),
+    [
+        pytest.param(TooManyRequests("later", status=429), True, id="may be this job's, where it cannot be read"),
+        pytest.param(NotFound("gone", status=404), False, id="is not, where it is gone since"),
+    ],
+)
+async def test_a_pod_whose_name_is_taken(error: ApiError, may_be_there: bool) -> None:
+    taken = AlreadyExists('pods "fix-1" already exists', status=409)
+
+    with pytest.raises(type(error)) as raised:
+        await act(Answers(POST=taken, GET=error), CreatePod(1))
+
+    assert raised.value.may_be_done == may_be_there
 
 
 async def test_a_job_too_large_for_its_pod_is_refused_without_asking() -> None:

@@ -1,5 +1,6 @@
 """Slots follow the store: given away as they become free, kept while a Pod may have been made, and never lost."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from agentjob_api.job import AgentJob
 from agentjob_api.names import Key
-from agentjob_kube.errors import ApiError, Forbidden, ServerError, Unreachable
+from agentjob_kube.errors import ApiError, Forbidden, ServerError, Unreachable, refused
 from agentjob_operator.admission import Admission
 from agentjob_operator.pod import PodView
 from agentjob_operator.settings import LimitsSettings
@@ -140,6 +141,11 @@ def test_a_start_without_an_answer_of_a_job_that_cannot_be_read_since_is_not_wai
     assert found.admitted("b") == ["b"]
 
 
+def answered(status: int, message: str) -> ApiError:
+    """The API server's own error."""
+    return refused(status, json.dumps({"kind": "Status", "message": message}).encode())
+
+
 def test_before_it_is_open_nobody_is_admitted_and_then_those_whose_turn_it_is() -> None:
     found = Cluster(is_open=False)
     for name in "cab":
@@ -266,10 +272,17 @@ def test_who_cannot_be_started_gives_its_slot_to_others_and_comes_back_with_its_
     assert found.admitted("a", "c") == ["a"]
 
 
-def test_who_may_have_been_started_keeps_its_slot() -> None:
+MAY_BE_DONE = [
+    pytest.param(Unreachable("no answer"), id="without an answer"),
+    pytest.param(answered(504, "Timeout: request did not complete within requested timeout"), id="after a timeout"),
+]
+
+
+@pytest.mark.parametrize("error", MAY_BE_DONE)
+def test_who_may_have_been_started_keeps_its_slot(error: ApiError) -> None:
     found = full()
-    with pytest.raises(Unreachable):
-        found.act("a", Unreachable("no answer"))
+    with pytest.raises(type(error)):
+        found.act("a", error)
     found.job("a", cancel=True)
     assert found.admitted("b") == []
 
