@@ -25,6 +25,12 @@ def version(job: AgentJob) -> int:
     return int(job.metadata.resource_version)
 
 
+def _asks(job: AgentJob) -> bool:
+    """Whether the API server is asked for a Pod of a job, now or later, as long as the job stays as it is."""
+    is_held = job.spec.suspend or job.spec.cancel or job.metadata.deletion_timestamp is not None
+    return not is_held and not job.status.phase.is_final
+
+
 @dataclass
 class Store:
     """Jobs by key, Pods by the key of their job and by uid."""
@@ -65,7 +71,7 @@ class Store:
             return False
         self.jobs[job.key] = job
         self.unread.pop(job.key, None)
-        if job.status.phase.is_final:
+        if not _asks(job):
             self.drop_refusal(job.key)
         self.changed(job.key)
         return True
@@ -103,8 +109,8 @@ class Store:
         return len(self.refusals[namespace])
 
     def note_refusal(self, key: Key, refusal: Refusal) -> None:
-        """Notes what the API server said to a job's Pod, unless the job is gone meanwhile."""
-        if (job := self.jobs.get(key)) is not None and job.metadata.uid == refusal.job:
+        """Notes what the API server said to a job's Pod, unless the job is gone meanwhile, or asks no more."""
+        if (job := self.jobs.get(key)) is not None and job.metadata.uid == refusal.job and _asks(job):
             self.refusals[key.namespace][key] = refusal
 
     def drop_refusal(self, key: Key) -> None:

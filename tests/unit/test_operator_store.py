@@ -172,15 +172,46 @@ def test_a_refusal_is_observed(uid: str, seen: bool) -> None:
     assert (observe(store, KEY, KEEPING, ROOM, T0).refusal is not None) == seen
 
 
-def test_a_job_that_has_ended_is_refused_nothing_any_more() -> None:
+NEWER = {"resourceVersion": "6"}
+ASKS_NO_MORE = [
+    pytest.param(job({"phase": "Cancelled"}, meta=NEWER), id="it has ended"),
+    pytest.param(job(meta=NEWER, suspend=True), id="it is suspended"),
+    pytest.param(job(meta=NEWER, cancel=True), id="it is cancelled"),
+    pytest.param(job(meta={**NEWER, "deletionTimestamp": T0}), id="it is being deleted"),
+]
+
+
+@pytest.mark.parametrize("then", ASKS_NO_MORE)
+def test_a_job_is_refused_nothing_any_more_once(then: AgentJob) -> None:
     store = Store()
     store.put_job(version(5))
     store.note_refusal(KEY, refusal())
     assert (store.refused("ns"), store.refused("elsewhere")) == (1, 0)
 
-    store.put_job(job({"phase": "Cancelled"}, meta={"resourceVersion": "6"}))
+    store.put_job(then)
 
     assert store.refused("ns") == 0
+
+
+@pytest.mark.parametrize("then", ASKS_NO_MORE)
+def test_a_job_is_refused_nothing_any_more_where_the_answer_comes_after(then: AgentJob) -> None:
+    store = Store()
+    store.put_job(version(5))
+    store.put_job(then)
+
+    store.note_refusal(KEY, refusal())
+
+    assert store.refused("ns") == 0
+
+
+def test_a_job_that_is_refused_waits_on_whatever_else_changes() -> None:
+    store = Store()
+    store.put_job(version(5))
+    store.note_refusal(KEY, refusal())
+
+    store.put_job(version(6))
+
+    assert store.refusal(KEY) == refusal()
 
 
 def strange(number: int, uid: str = UID) -> dict[str, Any]:
