@@ -1,8 +1,8 @@
 """One kind of object in one namespace, kept in view by a LIST and a WATCH from there.
 
-What is missed is found: a watch goes on where it stopped, and where that is no longer possible (410) the next
-`Replaced` tells what is gone as well. Nothing ends it but its being closed: an object that cannot be read is left out,
-for whoever wrote one would have stopped all that is done about the others.
+What is missed is found: a watch goes on where it stopped, and where that is no longer possible (410), or has brought
+nothing for minutes, the next `Replaced` tells what is gone as well. Nothing ends it but its being closed: an object
+that cannot be read is left out, for whoever wrote one would have stopped all that is done about the others.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ T = TypeVar("T")
 PROBE_SECONDS: Final = 5
 """Of a watch after one that was refused. Where nothing happens, that it is allowed shows at its end, or at the first
 bookmark a minute later."""
+SILENT_SECONDS: Final = 2 * 60.0
+"""Without a word until all is listed: two bookmarks. Watches may fail where LISTs do not, or from one version on."""
 log = logging.getLogger(__name__)
 
 
@@ -112,6 +114,8 @@ class ListWatch(Generic[T]):
             except ApiError as failed:
                 self._note("list" if self._version is None else "watch", failed)
                 error = failed
+            if time.monotonic() > self.heard + SILENT_SECONDS:
+                self._version = None
             await self._pause(error)
 
     async def listed(self) -> Replaced[T]:

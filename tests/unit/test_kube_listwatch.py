@@ -10,7 +10,7 @@ import pytest
 
 from agentjob_kube.client import Client
 from agentjob_kube.errors import ApiError, Gone, NoRight, ServerError, TooManyRequests, Unreachable
-from agentjob_kube.listwatch import Changed, Delta, ListWatch, Removed, Replaced, Selection
+from agentjob_kube.listwatch import SILENT_SECONDS, Changed, Delta, ListWatch, Removed, Replaced, Selection
 from agentjob_kube.resources import PODS
 from agentjob_kube.transport import Request
 
@@ -69,12 +69,13 @@ def error(code: int, reason: str) -> dict[str, Any]:
     return {"type": "ERROR", "object": {"kind": "Status", "code": code, "reason": reason, "message": "as told"}}
 
 
-async def play(*answers: Answer) -> tuple[list[Delta[str]], list[Request], list[float]]:
-    """The deltas, the requests and the pauses that a script leads to."""
+async def play(*answers: Answer, lasts: float = 0.0) -> tuple[list[Delta[str]], list[Request], list[float]]:
+    """The deltas, the requests and the pauses that a script leads to. A pause lasts so many seconds."""
     script, pauses, told = Script(*answers), list[float](), list[Delta[str]]()
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
+        listwatch.heard -= lasts
 
     def view(body: dict[str, Any]) -> str:
         name, version = body["metadata"]["name"], body["metadata"]["resourceVersion"]
@@ -207,6 +208,31 @@ async def test_a_list_whose_token_expired_is_started_again() -> None:
 
     assert told == [Replaced(("a", "b"), "8")]
     assert [request.query.get("continue") for request in requests[:3]] == [None, "more", None]
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        pytest.param(ServerError("no watches here", status=500), id="fails"),
+        pytest.param(Unreachable("silent for 90 s"), id="falls silent"),
+        pytest.param([], id="ends without a word"),
+    ],
+)
+async def test_all_is_listed_now_and_then_while_every_watch(ending: Answer) -> None:
+    watches = [ending] * 3
+
+    told, requests, _ = await play(page(5, "a"), *watches, page(9, "b"), *watches, page(12), lasts=SILENT_SECONDS / 2)
+
+    assert asked(requests) == ["list", *["watch 5"] * 3, "list", *["watch 9"] * 3, "list", "watch 12"]
+    assert told == [Replaced(("a",), "5"), Replaced(("b",), "9"), Replaced((), "12")]
+
+
+async def test_a_watch_that_tells_something_now_and_then_goes_on_where_it_stopped() -> None:
+    tells: list[Answer] = [[event("BOOKMARK", "", version), Unreachable("reset")] for version in range(6, 10)]
+
+    _, requests, _ = await play(page(5), *tells, lasts=SILENT_SECONDS)
+
+    assert asked(requests) == ["list", *(f"watch {version}" for version in range(5, 10))]
 
 
 async def test_failures_in_a_row_are_waited_out_longer_and_longer() -> None:
