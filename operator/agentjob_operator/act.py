@@ -252,7 +252,7 @@ class Actor:
     async def _read_outcome(self, pod: PodView) -> Outcome | None:
         """The outcome in the last lines of the agent's log; None when the log is gone or does not hold it."""
         tail = b""
-        with suppress(NotFound, Invalid):
+        with suppress(*((ApiError,) if pod.deleting else (NotFound, Invalid))):  # its end, as told, goes with it
             tail = await self.client.log_tail(pod.key, AGENT_CONTAINER, lines=TAIL_LINES, limit_bytes=TAIL_BYTES)
         return from_log(tail)
 

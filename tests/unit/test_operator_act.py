@@ -30,6 +30,7 @@ from agentjob_operator import rules
 from agentjob_operator.act import Actor
 from agentjob_operator.failing import StatusNotKeptError, after, condition, said
 from agentjob_operator.metrics import Metrics
+from agentjob_operator.pod import PodView
 from agentjob_operator.settings import RunnerSettings
 from agentjob_operator.store import Store
 from agentjob_operator.world import (
@@ -415,10 +416,8 @@ async def test_a_pod_that_could_not_be_created_is_created_later() -> None:
     ],
 )
 async def test_a_pod_whose_name_is_taken(error: ApiError, may_be_there: bool) -> None:
-    taken = AlreadyExists('pods "fix-1" already exists', status=409)
-
     with pytest.raises(type(error)) as raised:
-        await act(Answers(POST=taken, GET=error), CreatePod(1))
+        await act(Answers(POST=AlreadyExists("fix-1", status=409), GET=error), CreatePod(1))
 
     assert raised.value.may_be_done == may_be_there
 
@@ -434,9 +433,13 @@ async def test_a_job_too_large_for_its_pod_is_refused_without_asking() -> None:
     assert answers.requests == []
 
 
-@pytest.mark.parametrize("error", [NOT_FOUND, Invalid("container is waiting", status=400)])
-async def test_a_log_that_is_not_there_holds_no_outcome(error: ApiError) -> None:
-    store = await act(Answers(GET=error), ReadOutcome(THE_POD))
+@pytest.mark.parametrize(
+    ("error", "of"),
+    [(NOT_FOUND, THE_POD), (Invalid("container is waiting", status=400), THE_POD), (AWAY, pod(deleting=True))],
+    ids=["gone", "not begun", "not to be read now, and about to go with its Pod"],
+)
+async def test_a_log_holds_no_outcome_that_is(error: ApiError, of: PodView) -> None:
+    store = await act(Answers(GET=error), ReadOutcome(of))
 
     assert store.read == {"pod-uid": None}
 
