@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent_jobs import ENDED
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.caller import Caller, Limits, Role
 from agentjob_gateway.census import Census
@@ -18,6 +19,7 @@ from agentjob_gateway.submission import Submission
 from agentjob_gateway.tokens import Reviews
 from fake_cluster import Fault
 from fake_cluster.refusals import modified
+from operated import until
 from served import NAMESPACE, Door, Served, served, submit
 
 Object = dict[str, Any]
@@ -85,6 +87,33 @@ async def test_one_key_of_two_callers_is_two(door: Door, place: Served) -> None:
     for name in ("ci", "bot"):
         await door.ask("POST", "/claude", place.key(name), json={"prompt": "x"}, headers=headers)
     assert len(place.cluster.made("agentjobs")) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "other"),
+    [
+        pytest.param(("POST", "/claude", {"prompt": "x"}), {"prompt": "y"}, id="a task"),
+        pytest.param(("POST", "/claude/stream", {"prompt": "x"}), {"prompt": "y"}, id="a task that is watched"),
+        pytest.param(("GET", "/claude/stream?prompt=x", None), "/claude/stream?prompt=y", id="a task in an address"),
+        pytest.param(("POST", "/v1/jobs", {"spec": {"prompt": "x"}}), {"spec": {"prompt": "y"}}, id="a job"),
+        pytest.param(("POST", "/v1/tickets", {"prompt": "x"}), {"prompt": "y"}, id="a task with a ticket"),
+    ],
+)
+async def test_one_key_makes_one_job_through_every_door(
+    door: Door, place: Served, asked: tuple[str, str, Object | None], other: Object | str
+) -> None:
+    async def status(path: str, body: Object | None, word: str = "build 7") -> int:
+        headers = {"Authorization": f"Bearer {place.key()}", "Idempotency-Key": word}
+        async with place.session.request(method, door.url + path, json=body, headers=headers) as answer:
+            return answer.status
+
+    method, path, body = asked
+    changed = (other, None) if isinstance(other, str) else (path, other)
+    assert await status(path, body, "") == await status(path, body, "tab\there") == 400
+    assert place.cluster.made("agentjobs") == []
+    assert {await status(path, body) < 300 for _ in range(3)} == {True}
+    assert await status(*changed) == 422
+    assert len(place.cluster.made("agentjobs")) == 1
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "build 7"}], ids=["without a key", "with a key"])
@@ -158,3 +187,26 @@ async def test_one_key_that_comes_twice_at_once_takes_one_place(door: Door, plac
     asked = {"json": {"prompt": "x"}, "headers": {"Idempotency-Key": "a"}}
     answers = await asyncio.gather(*(door.ask("POST", "/claude", place.key("one"), **asked) for _ in range(10)))
     assert {answer.status for answer in answers} == {202}
+
+
+async def test_who_has_as_many_jobs_as_it_may_is_told_so_and_has_room_when_one_ends(door: Door, place: Served) -> None:
+    first = await door.ask("POST", "/claude", place.key("one"), json={"prompt": "x"})
+    full = await door.ask("POST", "/claude", place.key("one"), json={"prompt": "y"})
+    assert (full.status, full.headers["Retry-After"]) == (429, "10")
+    assert full.body["detail"] == "key:one has 1 jobs that have not ended, and may have no more"
+    assert (await submit(door, place)).status == 202, "that is another caller's"
+    await place.set_status(first.body["job_id"], ENDED)
+
+    async def is_taken() -> bool:
+        return (await door.ask("POST", "/claude", place.key("one"), json={"prompt": "y"})).status == 202
+
+    await until(is_taken)
+
+
+async def test_who_finds_the_queue_full_is_told_when_to_come_back(place: Served) -> None:
+    door = await place.door(queueDepth=1).start()
+    await submit(door, place)
+    for name, path, body in (("ci", "/claude", {"prompt": "x"}), ("bot", "/v1/jobs", {"spec": {"prompt": "x"}})):
+        full = await door.ask("POST", path, place.key(name), json=body)
+        assert (full.status, full.headers["Retry-After"]) == (429, "10")
+        assert full.body["detail"] == f"1 jobs wait in {NAMESPACE!r} for their agents to start"

@@ -4,13 +4,15 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentjob_gateway.caller import Caller, Limits, Role
-from agentjob_gateway.tickets import COOKIE, Ticket, Tickets
+from agentjob_gateway.errors import Unauthenticated
+from agentjob_gateway.tickets import COOKIE, SECONDS, Ticket, Tickets
 from event_source import EventSource
 from fake_cluster import Fault
 from operated import until
@@ -103,6 +105,31 @@ async def test_a_ticket_is_a_cookie_as_well(door: Door, place: Served) -> None:
     door.session.cookie_jar.clear()
     answer = await door.ask("GET", "/claude/stream", cookies={COOKIE: given.body["ticket"]})
     assert ids(answer) == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_secure"),
+    [
+        pytest.param({"X-Forwarded-Proto": "https"}, True, id="behind a proxy that speaks TLS"),
+        pytest.param({"X-Forwarded-Proto": "http"}, False, id="behind one that does not"),
+        pytest.param({}, False, id="without one"),
+    ],
+)
+async def test_a_cookie_that_came_over_tls_goes_nowhere_without(
+    door: Door, place: Served, headers: dict[str, str], *, is_secure: bool
+) -> None:
+    given = await door.ask("POST", "/v1/tickets", place.key(), json={}, headers=headers)
+    assert ("Secure" in given.headers["Set-Cookie"].split("; ")) == is_secure
+
+
+async def test_a_ticket_is_over_when_its_answer_says(door: Door, place: Served) -> None:
+    await make(door, place)
+    given = (await ticket(door, place, job_id="fix")).body
+    asked_at, signer = datetime.now(UTC), Tickets(lambda: SIGNING_KEY)
+    assert given["expires_in"] == SECONDS == 300
+    signer.check(given["ticket"], asked_at + timedelta(seconds=SECONDS - 30))
+    with pytest.raises(Unauthenticated, match="the ticket is over"):
+        signer.check(given["ticket"], asked_at + timedelta(seconds=SECONDS))
 
 
 async def test_a_task_gets_a_job_with_its_ticket(door: Door, place: Served) -> None:

@@ -119,7 +119,11 @@ async def test_nobody_holds_more_streams_than_they_may(door: Door, place: Served
     async with door.session.get(url, headers=headers) as first, door.session.get(url, headers=headers) as second:
         assert (first.status, second.status) == (200, 200)
         third = await door.ask("GET", "/v1/jobs/fix/events", place.key("two"))
-        assert (third.status, "2 streams are open" in third.body["detail"]) == (429, True)
+        assert (third.status, third.headers["Retry-After"]) == (429, "2")
+        assert third.body["detail"] == "2 streams are open, and no more may be; close one"
+        given = await door.ask("POST", "/v1/tickets", place.key("two"), json={"job_id": "fix"})
+        by_ticket = await door.ask("GET", "/claude/stream", params={"ticket": given.body["ticket"]})
+        assert by_ticket.status == 429, "a ticket is the key's that it was given for"
         made = await door.ask("POST", "/claude/stream", place.key("two"), json={"prompt": "x"})
         assert (made.status, place.cluster.made("agentjobs")) == (429, ["fix"])
 

@@ -1,6 +1,7 @@
 """One client's writer against a connection and a channel of the test's: when it works, waits, and ends."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -10,7 +11,7 @@ import pytest
 from agentjob_gateway.channel import TUNING, Channel
 from agentjob_gateway.follow import Counts
 from agentjob_gateway.history import ArchiveError
-from agentjob_gateway.reader import LAST_CHUNK, Reader
+from agentjob_gateway.reader import LAST_CHUNK, RETRY, Reader
 from agentjob_gateway.ring import Entry
 from agentjob_gateway.sse import START, Position
 from operated import until
@@ -205,3 +206,15 @@ async def test_what_is_to_be_done_at_the_end_is_done_at_once_when_it_was() -> No
     await place.until_end()
     place.reader.when_over(place._over)
     assert place.ended == 2
+
+
+async def test_clients_that_are_cut_off_together_do_not_come_back_together() -> None:
+    places = [Place(Script()) for _ in range(50)]
+    for place in places:
+        place.begin()
+    told = [int(found[1]) for place in places if (found := re.search(rb"retry: ([0-9]+)\n", place.connection.written))]
+    assert len(told) == 50
+    assert RETRY[0] <= min(told) < max(told) <= RETRY[1]
+    for place in places:
+        place.connection.lose()
+        await place.until_end()
