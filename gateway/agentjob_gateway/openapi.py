@@ -70,7 +70,7 @@ def _operation(route: Route) -> Schema:
         },
     }
     if route.body is not None:
-        found["requestBody"] = {"required": True, "content": _json(route.body)}
+        found["requestBody"] = {"required": route.needs_body, "content": _json(route.body)}
     if route.takes_ticket:
         found["security"] = [{"key": []}, {"ticket": []}]
     return found

@@ -35,6 +35,8 @@ class Route:
     handler: Handler
     summary: str
     body: type[BaseModel] | None = None
+    needs_body: bool = True
+    """Whether that has to be there."""
     answers: Mapping[int, type[BaseModel] | str]
     """By status: the shape of the JSON, or in a sentence what comes instead."""
     parameters: tuple[Parameter, ...] = ()
@@ -193,6 +195,7 @@ V1: Final = (
         changes=stream.TICKET_GIVEN,
         summary="Get a ticket for one job, for clients that cannot send a header",
         body=shapes.TicketRequest,
+        needs_body=False,
         answers={201: shapes.TicketAnswer},
         parameters=(IDEMPOTENCY, NAMESPACE),
     ),

@@ -12,6 +12,7 @@ import pytest
 from agent_jobs import ENDED
 from agentjob_gateway import routes
 from agentjob_gateway.caller import Role
+from agentjob_gateway.openapi import document
 from agentjob_gateway.tickets import COOKIE
 from fake_cluster.server import Seen
 from served import NAMESPACE, Answer, Door, Served, served
@@ -177,3 +178,13 @@ async def test_every_route_answers_as_it_is_described(door: Door, place: Served)
             else:
                 assert found.content_type == "application/json", name
                 shape.model_validate(await found.json())
+
+
+async def test_a_body_may_be_left_out_where_it_is_described_so(door: Door, place: Served) -> None:
+    paths = document(DESCRIBED.values())["paths"]
+    needed = {
+        name for name in WITH_BODY & DESCRIBED.keys() if paths[ASKED[name].path]["post"]["requestBody"]["required"]
+    }
+    answers = {name: await door.ask("POST", ASKED[name].path, place.key()) for name in WITH_BODY & DESCRIBED.keys()}
+    assert {name for name, found in answers.items() if found.status == 400} == needed
+    assert answers["POST /v1/tickets"].status == 201
