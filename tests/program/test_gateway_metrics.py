@@ -1,13 +1,15 @@
-"""What a gateway at work shows at /metrics."""
+"""What a gateway shows of itself: /metrics, /healthz and /readyz."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as families
 
 from agentjob_gateway.reader import LAST_CHUNK
+from fake_cluster import Fault
 from operated import until
 from served import Door, Served, served
 from streamed import make
@@ -104,3 +106,22 @@ async def test_jobs_and_how_old_what_is_known_of_them_is(door: Door, place: Serv
     assert await shown(door, "agentjob_gateway_jobs") == 3
     assert 0 < await shown(door, "agentjob_gateway_cache_age_seconds") < 30
     assert await shown(door, "agentjob_gateway_api_requests_total", verb="create", code="201") == 3
+
+
+async def test_a_gateway_is_alive_at_once_and_ready_when_it_knows_the_jobs(place: Served) -> None:
+    place.cluster.fail(Fault("list", "agentjobs", forever=True))
+    door = place.door()
+    starting = asyncio.create_task(door.start())
+
+    async def probed() -> list[int] | None:
+        try:
+            answers = [await place.session.get(f"{door.metrics}/{path}") for path in ("healthz", "readyz")]
+        except aiohttp.ClientConnectionError:
+            return None
+        return [answer.status for answer in answers]
+
+    assert await until(probed) == [200, 503]
+    assert not starting.done()
+    place.cluster.mend()
+    await starting
+    assert await probed() == [200, 200]
