@@ -1,5 +1,6 @@
 """Object stores to test on: a real S3 server on loopback, and a store that fails when a test wants it to."""
 
+import asyncio
 import os
 import secrets
 import socket
@@ -91,12 +92,20 @@ class Unreliable:
         self.done: list[str] = []
         """Every object that was written so far, as `put` and its path below the job's, and every `list` of jobs."""
         self._store = store
+        self._begun: list[asyncio.Future[object]] = []
 
     async def put_async(self, path: str, file: bytes | AsyncIterator[bytes], *, use_multipart: bool) -> object:
         self._check("put", path)
-        done = await self._store.put_async(path, file, use_multipart=use_multipart)
+        begun = asyncio.ensure_future(self._store.put_async(path, file, use_multipart=use_multipart))
+        self._begun.append(begun)
+        done = await asyncio.shield(begun)  # what is on its way arrives, whatever becomes of who sent it
         self._note("put", path)
         return done
+
+    async def settled(self) -> None:
+        """Returns once all that was sent has arrived, that of writers that were killed too."""
+        await asyncio.gather(*self._begun, return_exceptions=True)
+        self._begun.clear()
 
     async def get_async(self, path: str) -> Found:
         self._check("get", path)

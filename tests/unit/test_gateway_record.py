@@ -323,6 +323,7 @@ def test_however_many_write_and_are_killed_every_line_is_kept_once(
             scripts = [Script(*lines), Script(*holes)] if both else [Script(*holes)]
             tasks = [asyncio.create_task(place.record(script).run()) for script in scripts]
             await until_cancelled(tasks, kill)
+        await place.store.settled()
         sealed_early = (await place.kept()).get(1, Kept()).is_sealed
         await place.record(Script(*lines)).run()
         found = await place.read()
