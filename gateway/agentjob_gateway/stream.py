@@ -62,6 +62,8 @@ async def _named(request: web.Request) -> Object:
 async def _job_of(request: web.Request) -> Object:
     """The job that `GET /claude/stream` is about."""
     check_begins(request.query.get("continue", "false") != "false")
+    if "job_id" in request.query and "prompt" in request.query:
+        raise BadRequest("prompt: expected nothing beside job_id; a job keeps the task that it was made with")
     ticket = request.get(TICKET)
     name = request.query.get("job_id") or sse.job_of(request.headers.get(LAST, "")) or (ticket and ticket.job)
     if name:

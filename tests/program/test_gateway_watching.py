@@ -101,6 +101,9 @@ async def test_who_has_seen_all_is_told_not_to_come_again(door: Door, place: Ser
         pytest.param("/v1/jobs/fix/events", {"Accept": "image/png"}, "406 only text/event-stream", id="a picture"),
         pytest.param("/v1/jobs/gone/events", {}, "404 there is no job 'gone'", id="a job that is not there"),
         pytest.param("/claude/stream", {}, "400 prompt: expected a prompt, or the job_id", id="nothing to watch"),
+        pytest.param(
+            "/claude/stream?job_id=fix&prompt=more", {}, "400 prompt: expected nothing beside job_id", id="two things"
+        ),
     ],
 )
 async def test_what_cannot_be_watched_is_refused_in_words(
