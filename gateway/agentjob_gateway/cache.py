@@ -18,7 +18,8 @@ from agentjob_kube.resources import AGENT_JOBS
 Object = dict[str, Any]
 
 STALE_SECONDS: Final = 300.0
-"""After so long without a word from the API server, what is known here is not worth asking for."""
+"""After so long without a word from the API server, what is known here is not worth asking for, nor is it known any
+more which jobs are gone. Far less than retention's YOUNG: of what is old, the job is then known, unless it is gone."""
 MAX_GONE: Final = 10_000
 """Deleted jobs that are remembered: more than can be deleted while one answer is on its way."""
 
@@ -131,9 +132,13 @@ class JobCache:
         """Whether the jobs of a namespace have been listed: before, what is missing may only not be known yet."""
         return namespace in self._listed
 
+    def is_current(self, namespace: str) -> bool:
+        """Whether the jobs of a namespace are known as they stand."""
+        return not self._missing(namespace)
+
     def readable(self) -> tuple[str, ...]:
         """The namespaces whose jobs are known as they stand; all of them where there is none."""
-        return tuple(each for each in self.namespaces if not self._missing(each)) or self.namespaces
+        return tuple(filter(self.is_current, self.namespaces)) or self.namespaces
 
     def missing(self, namespace: str) -> list[str]:
         """What the API server does not answer of a namespace, while it does of another one."""

@@ -17,9 +17,6 @@ Object = dict[str, Any]
 
 YOUNG: Final = timedelta(hours=1)
 """What was written since then is left alone by a sweep: its job may be one that is not known here yet."""
-CURRENT_SECONDS: Final = 300.0
-"""After so long without a word from the API server nothing is swept. Far less than YOUNG: of what is old, the job is
-then known here, unless it is gone."""
 MAX_DOOMED: Final = 10_000
 """Jobs whose objects are to go at once; a sweep finds the others."""
 log = logging.getLogger(__name__)
@@ -97,28 +94,24 @@ class Retention:
     async def sweep(self) -> bool:
         """Removes what is left of jobs that are gone; false when it is not known well enough which are.
 
-        Of a namespace that cannot be read, while another one can, all is left until it can be.
+        Of a namespace that cannot be read, all is left until it can be.
 
         Raises:
             ArchiveError: the store does not do its part.
         """
         for namespace in self.cache.readable():
-            if not self._is_current(namespace):
+            if not self.cache.is_current(namespace):
                 return False
             old = self.clock() - YOUNG  # of before it is looked: what follows may take as long as that
             left = self._unknown(namespace, await self.archive.uids(namespace))
             if left:
                 await self.sleep(self.times.settle_seconds)
                 left = self._unknown(namespace, left)
-            if not self._is_current(namespace):
+            if not self.cache.is_current(namespace):
                 return False
             for uid in left:
                 await self._remove_old(namespace, uid, old)
         return True
-
-    def _is_current(self, namespace: str) -> bool:
-        can_be_read = self.cache.is_listed(namespace) and not self.cache.missing(namespace)
-        return can_be_read and self.cache.age([namespace]) < CURRENT_SECONDS
 
     def _unknown(self, namespace: str, uids: Iterable[str]) -> list[str]:
         """Those of which there is no job, and that are for us."""

@@ -10,9 +10,9 @@ from agent_jobs import agent_job
 from agentjob_api.lines import Line
 from agentjob_gateway.archive import Archive
 from agentjob_gateway.archive_keys import Part
-from agentjob_gateway.cache import JobCache
+from agentjob_gateway.cache import STALE_SECONDS, JobCache
 from agentjob_gateway.peers import Peers
-from agentjob_gateway.retention import CURRENT_SECONDS, TIMES, YOUNG, Retention
+from agentjob_gateway.retention import TIMES, YOUNG, Retention
 from agentjob_kube.errors import NoRight
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -62,12 +62,13 @@ class Place:
         self.cache.put(agent_job())
 
     def hear_nothing(self) -> None:
-        self.cache.silence = CURRENT_SECONDS
+        self.cache.silence = STALE_SECONDS
 
-    def lose(self) -> None:
-        """The namespace cannot be read any more; the other one can."""
+    def lose(self, *namespaces: str) -> None:
+        """These namespaces cannot be read any more, by default one of the two."""
         self.cache.reach.patience = 0.0
-        self.cache.reach.failed(NS, "watch agentjobs", NoRight("no right", status=403))
+        for namespace in namespaces or (NS,):
+            self.cache.reach.failed(namespace, "watch agentjobs", NoRight("no right", status=403))
 
 
 @pytest.mark.parametrize(
@@ -76,8 +77,8 @@ class Place:
         pytest.param(OLD, False, 0.0, True, False, id="what is left of a job that is gone goes"),
         pytest.param(OLD, True, 0.0, True, True, id="of a job that is there everything stays"),
         pytest.param(YOUNG / 2, False, 0.0, True, True, id="of a job that may be new everything stays"),
-        pytest.param(OLD, False, CURRENT_SECONDS - 1, True, False, id="a short silence of the API server is nothing"),
-        pytest.param(OLD, False, CURRENT_SECONDS, False, True, id="after a long one jobs may be there unknown"),
+        pytest.param(OLD, False, STALE_SECONDS - 1, True, False, id="a short silence of the API server is nothing"),
+        pytest.param(OLD, False, STALE_SECONDS, False, True, id="after a long one jobs may be there unknown"),
     ],
 )
 async def test_what_a_sweep_takes(age: timedelta, is_known: bool, silence: float, is_done: bool, is_kept: bool) -> None:
@@ -112,6 +113,14 @@ async def test_in_a_namespace_that_cannot_be_read_everything_stays_and_the_other
     place.lose()
 
     assert await place.sweep()
+    assert await place.is_kept()
+
+
+async def test_where_no_namespace_can_be_read_everything_stays() -> None:
+    place = Place()
+    place.lose(NS, OTHER)
+
+    assert not await place.sweep()
     assert await place.is_kept()
 
 
