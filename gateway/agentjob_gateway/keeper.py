@@ -10,7 +10,7 @@ The replica that a job would fall to next follows it as well: see standby.py.
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -34,6 +34,8 @@ Object = dict[str, Any]
 
 MOST: Final = 500
 """Jobs that are followed at once; the others wait, and are taken by age."""
+LOOK_SECONDS: Final = 30.0
+"""Jobs are looked at again after so long, though nothing was heard of any: nobody tells that a namespace is lost."""
 MANAGER: Final = "agentjob-gateway"
 """Who has set the condition, in the job's managedFields."""
 _MESSAGES: Final = {
@@ -57,6 +59,7 @@ class Keeper:
     clock: Callable[[], datetime]
     pace: Pace = PACE
     most: int = MOST
+    look_seconds: float = LOOK_SECONDS
     counts: ArchiveCounts = field(default_factory=ArchiveCounts)
     _wanted: dict[str, Object] = field(default_factory=dict)
     """All jobs that are to be read to their ends, by uid."""
@@ -81,7 +84,9 @@ class Keeper:
             while True:
                 self._assign()
                 self._news.clear()
-                await self._news.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.look_seconds):
+                        await self._news.wait()
         finally:
             await self._stop()
 

@@ -113,6 +113,7 @@ async def keeping(peers: Peers, most: int = 2) -> AsyncIterator[Place]:
         client=Client(Nowhere()),
         clock=lambda: datetime.now(UTC),
         most=most,
+        look_seconds=0.02,
     )
     task = asyncio.create_task(keeper.run())
     try:
@@ -148,6 +149,16 @@ async def test_a_job_takes_the_place_of_one_that_is_read_of_a_namespace_that_was
         await place.until_read("good-3", "lost-1")
         place.begin(GOOD, 4)
         await place.until_read("good-3", "good-4")
+
+
+async def test_a_job_takes_such_a_place_though_nothing_is_heard_of_any_job_after_the_loss() -> None:
+    async with keeping(Peers()) as place:
+        for hour in (1, 2):
+            place.begin(LOST, hour)
+        place.begin(GOOD, 3)
+        await place.until_read("lost-1", "lost-2")
+        place.lose()
+        await place.until_read("good-3", "lost-1")
 
 
 async def test_where_there_is_room_jobs_of_a_namespace_that_was_lost_are_read_on() -> None:
