@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import Final
 
 from agentjob_api.lines import Line
+from agentjob_gateway.entries import clipped
 from agentjob_gateway.follow import Pace
 from agentjob_gateway.history import ArchiveError
 from agentjob_gateway.known import Known
@@ -60,7 +61,9 @@ class Elsewhere:
             before = Position(entry.position.attempt, entry.first - 1)
             async with aclosing(self._pasts.between(before, entry.position)) as found:
                 async for each in found:
+                    each[0] = clipped(self._known.key.name, each[0], before)
                     yield each
+                    before = each[-1].position
             begin = at + 1
         if begin < len(batch):
             yield batch[begin:]

@@ -120,6 +120,13 @@ async def test_however_many_wait_for_lines_it_is_looked_for_them_once() -> None:
     assert len(shelf.asked) == 3
 
 
+async def test_who_has_some_of_the_lines_is_not_told_that_they_are_lost_because_others_wait_for_them() -> None:
+    place = Place(Shelf([]))
+    place.elsewhere.miss(Position(1, 5))
+    told = await asyncio.gather(place.told(GAP), place.told(GAP._replace(first=5)))
+    assert list(told) == [["lost 3 to 5"], ["lost 5 to 5"]]
+
+
 @pytest.mark.parametrize(
     ("kept", "found"),
     [
