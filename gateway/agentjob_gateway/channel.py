@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, NoReturn, Protocol
 
 from agentjob_api.lines import Line
 from agentjob_gateway import sse, standing
@@ -104,7 +104,8 @@ class Channel:
         self._pasts = Pasts(self._past)
         self._elsewhere = Elsewhere(known, tuning.pace, tuning.elsewhere, tuning.is_alone)
         self._tasks = [asyncio.create_task(self._follow(start)), asyncio.create_task(self._watch())]
-        self._tasks[0].add_done_callback(self._followed)
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
 
     def end(self) -> None:
         """Lets go of the cluster."""
@@ -117,7 +118,8 @@ class Channel:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tell_news()
 
-    async def _follow(self, start: int) -> None:
+    async def _follow(self, start: int) -> bytes:
+        """Takes everything up to the job's end; the last chunk."""
         last = await self._known.last(start)
         if last is not None:
             self._begin(Position(start, last.seq))
@@ -127,6 +129,8 @@ class Channel:
                     self._leave_out(found)
                 else:
                     self._publish(found)
+        self._look()
+        return standing.closing(self._known)
 
     def _begin(self, position: Position) -> None:
         """Begins behind a position. What comes before it is past; whoever waits for it looks there."""
@@ -143,21 +147,21 @@ class Channel:
         for reader in readers:
             reader.wake()
 
-    def _followed(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[bytes]) -> None:
+        """Lets everybody go, whichever task was the first to end, and however it did."""
         if task.cancelled():
             return
         if isinstance(error := task.exception(), ArchiveError):
             log.warning("Following a job: %s", error, extra=self._known.facts)
         elif error is not None:
             log.error("Following a job", exc_info=error, extra=self._known.facts)
-        self._look()
-        self.closing = BROKEN if error is not None else standing.closing(self._known)
-        self._tasks[1].cancel()
+        self.closing = self.closing or (BROKEN if error is not None else task.result())
+        self.end()
         self._tell_news()
         for reader in (*self._live, *self._ahead):
             reader.wake()
 
-    async def _watch(self) -> None:
+    async def _watch(self) -> NoReturn:
         while True:
             await self._known.change(LOOK_SECONDS)
             self._look()

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
+import pytest
+
 from agent_jobs import agent_job
 from agentjob_api.lines import envelope
 from agentjob_api.names import Key
 from agentjob_gateway import sse
 from agentjob_gateway.cache import JobCache
-from agentjob_gateway.channel import Channel
+from agentjob_gateway.channel import BROKEN, Channel
 from agentjob_gateway.follow import Counts
 from agentjob_gateway.known import Known
 from agentjob_gateway.sse import Position
@@ -80,3 +82,20 @@ async def test_lines_that_come_together_are_written_together_before_more_are_ask
     await channel.close()
 
     assert log.written == [[], [event(1)], [event(1), event(2, 3)]]
+
+
+async def test_a_job_of_which_cannot_be_told_where_it_stands_keeps_nobody_waiting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = Log([said(1)])
+    cache = JobCache(("agents",))
+    cache.put(agent_job(status=RUNNING))
+    channel = Channel(Client(log), Known(cache, Key("agents", "fix"), "uid-fix"), 1, Counts())
+    async with asyncio.timeout(5):
+        await log.over.wait()
+        cache.put(agent_job(status={**RUNNING, "conditions": [{}]}, version=6))
+        await channel.news()
+    await channel.close()
+
+    assert channel.closing == BROKEN
+    assert [record.exc_info is not None for record in caplog.records if record.levelname == "ERROR"] == [True]
