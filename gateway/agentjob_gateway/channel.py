@@ -128,7 +128,7 @@ class Channel:
                 if isinstance(found, Gap):
                     self._leave_out(found)
                 else:
-                    self._publish(found)
+                    await self._publish(found)
         self._look()
         return standing.closing(self._known)
 
@@ -176,15 +176,25 @@ class Channel:
             reader.state = state
         self._hand_out(state)
 
-    def _publish(self, lines: Sequence[Line]) -> None:
-        """Takes the next lines, and hands them out together at once."""
+    async def _publish(self, lines: Sequence[Line]) -> None:
+        """Takes the next lines, and hands them out together at once, or in portions that the ring can keep.
+
+        Whoever reads from there, as the archive does, has its turn after each: who is up to date stays so.
+        """
+        first, *others = self.ring.portions([entry_of(self.job, line) for line in lines])
+        self._put(first)
+        for portion in others:
+            await asyncio.sleep(0)
+            self._put(portion)
+
+    def _put(self, entries: Sequence[Entry]) -> None:
         came = datetime.now(UTC)
-        entries = [entry_of(self.job, line) for line in lines]
         for entry in entries:
             self.ring.append(entry)
         self._hand_out(b"".join([entry.chunk for entry in entries]), self._live)
-        self._counts.lines += len(lines)
-        if (said := lines[-1].time) >= self._since:  # what was said before cannot be late
+        self._counts.lines += len(entries)
+        said = entries[-1].time
+        if said is not None and said >= self._since:  # what was said before cannot be late
             self._counts.lag.came(said, came)
         self._advanced()
 

@@ -1,6 +1,7 @@
 """The last lines of one job, ready to be written: what readers that fall a little behind are served from. Pure."""
 
 from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -75,6 +76,16 @@ class Ring:
         if self._head > min(_COMPACT, len(self._entries) // 2):
             del self._entries[: self._head]
             self._head = 0
+
+    def portions(self, entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+        """Entries in portions that there is room for: of each, all is here once it was appended."""
+        begin = size = 0
+        for at, entry in enumerate(entries):
+            size += len(entry.chunk)
+            if begin < at and (size > self._max_bytes or at - begin == self._max_entries):
+                yield entries[begin:at]
+                begin, size = at, len(entry.chunk)
+        yield entries[begin:]
 
     def after(self, position: Position, limit: int = BATCH_BYTES) -> list[Entry] | None:
         """The next entries after a position, of `limit` bytes or one more entry; None when some of them were dropped.

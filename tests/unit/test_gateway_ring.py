@@ -99,6 +99,23 @@ def test_entries_come_in_order() -> None:
         ring.append(entry(1, 2))
 
 
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=50), st.integers(20, 200), st.integers(1, 10))
+def test_who_looks_after_each_portion_misses_nothing(sizes: list[int], most: int, count: int) -> None:
+    ring, entries = Ring(Position(1, 0), most, count), [entry(1, seq, size) for seq, size in enumerate(sizes, 1)]
+    found: list[Entry] = []
+    for portion in ring.portions(entries):
+        before = ring.last
+        for each in portion:
+            ring.append(each)
+        found += ring.after(before, 10**9) or []
+    assert found == entries
+
+
+def test_what_there_is_room_for_is_one_portion() -> None:
+    entries = [entry(1, seq, size=250) for seq in range(1, 5)]
+    assert list(filled(max_bytes=1_000).portions(entries)) == [entries]
+
+
 steps = st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=300)
 
 
