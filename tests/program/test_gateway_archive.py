@@ -145,7 +145,7 @@ async def test_a_replica_that_is_killed_leaves_what_the_next_can_finish(place: A
     def kill(call: str, path: str) -> Exception | None:
         if f"{call} {'/'.join(path.split('/')[3:])}".startswith(before) and not killed:
             killed.append(asyncio.create_task(first.kill()))
-        return RuntimeError("killed") if killed else None
+        return OSError("killed") if killed else None
 
     place.store.fault = kill
     await begin(place)
