@@ -155,11 +155,15 @@ async def test_a_call_that_waits_counts_as_a_stream(tmp_path: Path) -> None:
             async with door.session.get(f"{door.metrics}/metrics") as response:
                 return f"agentjob_gateway_streams {float(count)}\n" in await response.text()
 
+        async def has_its_job() -> bool:
+            return len(found.cluster.made("agentjobs")) == 1
+
         async with aiohttp.ClientSession(headers=HEADERS | key) as http, asyncio.TaskGroup() as tasks:
             url = f"{door.url}/mcp"
             session = await initialized(http, url)
             called = tasks.create_task(answered(http, url, run(1), session))
             await until(lambda: are_open(1))
+            await until(has_its_job)
             [name] = found.cluster.made("agentjobs")
             async with http.get(f"{door.url}/v1/jobs/{name}/events"):
                 await until(lambda: are_open(2))
