@@ -164,6 +164,9 @@ class Jobs:
 
     async def listed(self, namespace: str) -> list[Object]:
         """All jobs of a namespace, the latest first."""
+        if not self.cache.is_listed(namespace):
+            text = f"the jobs in {namespace!r} have not been listed yet"
+            raise Unavailable(text, retry_after=errors.RETRY_SECONDS)
         found = list(self.cache.of(namespace))
         found.sort(key=lambda job: (job["metadata"]["creationTimestamp"], job["metadata"]["name"]), reverse=True)
         return found

@@ -94,6 +94,15 @@ async def test_the_doors_of_one_namespace_are_open_while_another_one(fault: Faul
         assert place.cache.is_listed(OTHERS)
 
 
+async def test_before_the_jobs_are_known_no_list_of_them_is_given() -> None:
+    async with watching(Fault("list", "agentjobs", forever=True)) as place:
+        with pytest.raises(Unavailable, match=r"the jobs in 'agents' have not been listed yet$"):
+            await place.jobs.listed(NAMESPACE)
+        place.cluster.mend()
+        await place.cache.synced.wait()
+        assert await place.jobs.listed(NAMESPACE) == []
+
+
 async def test_where_no_namespace_can_be_read_no_door_is_open() -> None:
     faults = [Fault("list", "agentjobs", namespace=each, refusal=BROKEN, forever=True) for each in BOTH]
     async with watching(*faults) as place:
