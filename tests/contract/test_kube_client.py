@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agentjob_api.names import LABEL_JOB, Key
-from agentjob_kube.client import Client, Happening, Object
+from agentjob_kube.client import PAGE, Client, Happening, Object, Page
 from agentjob_kube.connect import Connection, connect
 from agentjob_kube.errors import AlreadyExists, Conflict, Gone, Invalid, NotFound, Refused
 from agentjob_kube.listwatch import Changed, Delta, ListWatch, Removed, Replaced, Selection
@@ -346,6 +346,21 @@ async def test_a_list_has_only_what_the_selector_takes(place: Place) -> None:
              for item in page.items]  # fmt: skip
 
     assert found == ["ours"]
+
+
+async def test_all_pages_of_a_list_are_of_the_moment_of_the_first_and_say_so(place: Place) -> None:
+    names = [f"job-{number:03}" for number in range(PAGE + 1)]
+    await asyncio.gather(*(place.make_job(name) for name in names))
+    found: list[Page] = []
+
+    async with aclosing(place.client.pages(AGENT_JOBS, place.namespace)) as pages:
+        async for page in pages:
+            found.append(page)
+            await place.make_job(f"job-later-{len(found)}")
+
+    assert [item["metadata"]["name"] for page in found for item in page.items] == names
+    assert len(found) == 2
+    assert found[0].version == found[1].version
 
 
 async def test_the_log_of_a_pod_that_never_ran_is_refused(place: Place) -> None:

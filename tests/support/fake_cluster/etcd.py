@@ -47,7 +47,8 @@ class Etcd:
         self.listeners: list[Callable[[Change], None]] = []
         self.webhooks: list[Callable[[Kind, Object], None]] = []
         """What changes an object before it is kept in the place of another."""
-        self._snapshots: dict[str, list[Object]] = {}
+        self._snapshots: dict[str, tuple[int, list[Object]]] = {}
+        """Objects that are still to be told, by token, and as of which version."""
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         try:
@@ -60,15 +61,16 @@ class Etcd:
             if found is kind and where == namespace and matches(selector, labels(item)):
                 yield item
 
-    def page(self, found: list[Object], limit: int) -> tuple[list[Object], str]:
-        """The first objects, and a token for the rest, which stays as it is now."""
+    def page(self, found: list[Object], limit: int, at: int) -> tuple[list[Object], str]:
+        """The first objects, and a token for the rest, which stays as it was at that version."""
         if not limit or len(found) <= limit:
             return found, ""
         token = uuid.uuid4().hex
-        self._snapshots[token] = found[limit:]
+        self._snapshots[token] = at, found[limit:]
         return found[:limit], token
 
-    def rest(self, token: str) -> list[Object]:
+    def rest(self, token: str) -> tuple[int, list[Object]]:
+        """What is left of a list, and the version that all of it is of."""
         try:
             return self._snapshots.pop(token)
         except KeyError:

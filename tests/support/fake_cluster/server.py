@@ -140,11 +140,14 @@ class Server:
         limit = int(request.query.get("limit", 0))
         token = request.query.get("continue", "")
         selector = request.query.get("labelSelector", "")
-        found = self.etcd.rest(token) if token else list(self.etcd.select(aim.kind, aim.namespace, selector))
+        if token:
+            at, found = self.etcd.rest(token)
+        else:
+            at, found = self.etcd.version, list(self.etcd.select(aim.kind, aim.namespace, selector))
         if name := request.query.get("fieldSelector", "").removeprefix("metadata.name="):
             found = [item for item in found if item["metadata"]["name"] == name]
-        items, rest = self.etcd.page(found, limit)
-        meta = {"resourceVersion": str(self.etcd.version), "continue": rest}
+        items, rest = self.etcd.page(found, limit, at)
+        meta = {"resourceVersion": str(at), "continue": rest}
         kind = {"kind": f"{aim.kind.name}List", "apiVersion": aim.kind.api_version}
         return web.json_response({**kind, "metadata": meta, "items": items})
 
