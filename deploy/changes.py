@@ -50,6 +50,8 @@ class Node:
     async def changed(self, change: Change, longest: float) -> AsyncIterator[None]:
         """The change is there while the block runs, and for so many seconds at most.
 
+        Whoever is cancelled while it is taken back waits for that, too: what comes next is to find the node well.
+
         Raises:
             ClusterError: it was not made, or not taken back, or before the block ended; with what the shell said.
             TimeoutError: nothing was said in time.
@@ -65,10 +67,21 @@ class Node:
             if said == b"begun\n":
                 yield
         finally:
-            async with asyncio.timeout(END_SECONDS):
-                rest, _ = await shell.communicate(b"\n")
+            ending = asyncio.create_task(_ended(shell))
+            try:
+                rest = await asyncio.shield(ending)
+            except asyncio.CancelledError:
+                await ending
+                raise
         if said + rest != b"begun\nover\n":
             raise ClusterError(f"What was to be changed on the node, and back again: {(said + rest).decode()}")
+
+
+async def _ended(shell: asyncio.subprocess.Process) -> bytes:
+    """Asks the shell for the end; what it has said by then."""
+    async with asyncio.timeout(END_SECONDS):
+        rest, _ = await shell.communicate(b"\n")
+    return rest
 
 
 def control_plane(stack: Stack) -> Node:

@@ -1,12 +1,17 @@
 """The walls: what an agent can see, reach and leave behind."""
 
+import asyncio
 import json
 
 import pytest
 
+from operated import until
 from tests.e2e.conftest import NAMESPACE, Jobs
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+
+COLLECTED_SECONDS = 150.0
+"""A kubelet clears away what is left of Pods once a minute."""
 
 
 def answer(jobs: Jobs, name: str, prompt: str, **spec: object) -> str:
@@ -75,3 +80,15 @@ def test_an_awkward_message_does_not_break_the_stream(jobs: Jobs, name: str, pro
     assert job.finished()["phase"] == "Succeeded"
     numbers = [line.seq for line in job.lines()]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_a_pod_that_is_gone_leaves_nothing_on_its_node(jobs: Jobs) -> None:
+    job, stack = jobs.submit("gone", "[script: say-hello]"), jobs.stack
+    await asyncio.to_thread(job.finished)
+    await asyncio.to_thread(job.delete)
+    left = ("docker", "exec", stack.control_plane(), "crictl", "pods", "--name", f"^{job.name}-1$", "--quiet")
+
+    async def is_collected() -> bool:
+        return not await asyncio.to_thread(stack.program.run, *left, timeout=30)
+
+    await until(is_collected, COLLECTED_SECONDS)

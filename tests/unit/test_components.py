@@ -20,13 +20,13 @@ class Mark:
     """A file that is there while the fault is."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def fault(self, after: str = "true") -> Change:
-        return Change(begin=f"touch {self._path}; {after}", end=f"rm {self._path}")
+        return Change(begin=f"touch {self.path}; {after}", end=f"rm {self.path}")
 
     def is_there(self) -> bool:
-        return self._path.exists()
+        return self.path.exists()
 
     async def is_gone(self) -> bool:
         return not self.is_there()
@@ -51,6 +51,28 @@ async def failing(mark: Mark) -> None:
 async def test_a_fault_ends_with_a_block_that_fails(mark: Mark) -> None:
     with pytest.raises(ZeroDivisionError):
         await failing(mark)
+    assert not mark.is_there()
+
+
+async def test_whoever_is_cancelled_while_a_fault_ends_goes_on_when_it_has(mark: Mark, tmp_path: Path) -> None:
+    slowly = tmp_path / "slowly"
+    fault = Change(f"touch {mark.path}", f"touch {slowly}; while test -e {slowly}; do sleep 0.02; done; rm {mark.path}")
+
+    async def passing() -> None:
+        async with HERE.changed(fault, LONGEST):
+            pass
+
+    async def is_ending() -> bool:
+        return slowly.exists()
+
+    passes = asyncio.create_task(passing())
+    await until(is_ending)
+
+    passes.cancel()
+    slowly.unlink()
+
+    with pytest.raises(asyncio.CancelledError):
+        await passes
     assert not mark.is_there()
 
 
