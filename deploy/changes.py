@@ -15,7 +15,7 @@ from deploy.kind.errors import ClusterError
 from deploy.stack import Stack
 
 BEGIN_SECONDS: Final = 120
-END_SECONDS: Final = 210
+END_SECONDS: Final = 300
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import aiohttp
 import pytest
 
 from components import API_SERVER, LONGEST
-from deploy.changes import Change, control_plane
+from deploy.changes import END_SECONDS, Change, control_plane
 from tests.e2e.conftest import Gateway, Job, Jobs
 from watcher import Watcher
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(480)]
 Object = dict[str, Any]
 
 READERS = 20
@@ -21,7 +21,7 @@ AGAIN_SECONDS = 0.2
 """Between two requests of a client that repeats itself."""
 HEARTBEAT_SECONDS = 15.0
 LATE_SECONDS = 40.0
-"""For all to be told the end, once the cluster is well again and the agent has ended."""
+"""For all to be told the end, once the cluster is well again, for which the agent has to end first."""
 
 
 class Answer(NamedTuple):
@@ -86,8 +86,8 @@ async def test_nothing_is_lost_while_the_api_server(gateway: Gateway, jobs: Jobs
     submitter = Client(gateway, "POST", "/claude", **once)
     over = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        for watcher in watchers:
-            tasks.create_task(watcher.watch(outage.seconds + LATE_SECONDS))
+        within = outage.seconds + END_SECONDS + LATE_SECONDS
+        watching = [tasks.create_task(watcher.watch(within)) for watcher in watchers]
         for watcher in watchers:
             await watcher.few.wait()
         async with control_plane(jobs.stack).changed(outage.fault, LONGEST):
@@ -95,6 +95,8 @@ async def test_nothing_is_lost_while_the_api_server(gateway: Gateway, jobs: Jobs
             tasks.create_task(submitter.ask(submitter.is_accepted))
             await asyncio.sleep(outage.seconds)
         over.set()
+        _, late = await asyncio.wait(watching, timeout=LATE_SECONDS)
+        assert not late, [str(watcher) for watcher in watchers]
     check_watched(job, watchers, outage.seconds)
     check_asked(poller, submitter, outage.refusals)
     made = Job(jobs.stack, submitter.answers[-1].body["job_id"])

@@ -8,6 +8,9 @@ from deploy.changes import Change
 LONGEST: Final = 120
 """Seconds after which a node is well again, whatever has become of whoever made it suffer."""
 WELL_SECONDS: Final = 90
+ROLLOUT_SECONDS: Final = 100
+"""A kubelet that could not reach the API server asks again up to a minute later: it waits twice as long each time, and
+only after two minutes without a failure as little as at first."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class StaticPod:
         steps = [well, *hear, f"{leases} || unwell=1", _give(*self.dependents)]
         steps.append('test -z "$unwell"')
         for hearer in self.hearers:
-            steps += [_kubectl(f"rollout restart {hearer}"), _kubectl(f"rollout status {hearer} --timeout=60s")]
+            steps.append(_kubectl(f"rollout restart {hearer}"))
+            steps.append(_kubectl(f"rollout status {hearer} --timeout={ROLLOUT_SECONDS}s"))
         return "; ".join(steps)
 
 

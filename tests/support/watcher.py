@@ -27,6 +27,10 @@ class Watcher:
         self._headers = {"Authorization": f"Bearer {key}", **headers}
         self._enough = few
 
+    def __str__(self) -> str:
+        last = self.events[-1].last_event_id if self.events else "none"
+        return f"{len(self.events)} events, last {last}; {self.heartbeats} heartbeats; {self.connections} connections"
+
     async def watch(self, within: float) -> None:
         """Returns at the end of the stream; raises TimeoutError after so many seconds."""
         last = ""
