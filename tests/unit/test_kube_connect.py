@@ -17,10 +17,11 @@ from agentjob_kube.connect import COMPLAINT_SECONDS, Complaint, ConnectError, Co
 from agentjob_kube.errors import Forbidden, Unauthorized, Unreachable
 from agentjob_kube.resources import PODS
 from agentjob_kube.transport import Request
-from agentjob_kube.wire import HttpTransport, Patience
+from agentjob_kube.wire import PATIENCE, HttpTransport, Patience
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-SHORT = Patience(connect=1.0, request=0.2, idle=0.2)
+SHORT = Patience(connect=1.0, request=1.0, idle=1.0)
+"""For what never comes."""
 
 
 async def nobody() -> None:
@@ -35,13 +36,17 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield "http://{}:{}".format(*runner.addresses[0][:2])
-    await runner.cleanup()
+    try:
+        yield "http://{}:{}".format(*runner.addresses[0][:2])
+    finally:
+        await runner.cleanup()
 
 
 @asynccontextmanager
-async def connected(server: str, seen: list[tuple[str, str]] | None = None) -> AsyncIterator[HttpTransport]:
-    """A transport with little patience."""
+async def connected(
+    server: str, seen: list[tuple[str, str]] | None = None, patience: Patience = PATIENCE
+) -> AsyncIterator[HttpTransport]:
+    """A transport to that server; `seen` gets what is counted."""
 
     def observe(verb: str, code: str) -> None:
         if seen is not None:
@@ -49,7 +54,7 @@ async def connected(server: str, seen: list[tuple[str, str]] | None = None) -> A
 
     connection = Connection(server=server, authorization=nobody, observe=observe)
     async with connection.session() as session:
-        yield HttpTransport(session, server, SHORT)
+        yield HttpTransport(session, server, patience)
 
 
 async def silent(_: web.Request) -> web.StreamResponse:
@@ -87,7 +92,7 @@ async def page_of_a_proxy(_: web.Request) -> web.StreamResponse:
     ],
 )
 async def test_what_is_no_answer_is_unreachable(handler: Handler) -> None:
-    async with serving(handler) as server, connected(server) as transport:
+    async with serving(handler) as server, connected(server, patience=SHORT) as transport:
         with pytest.raises(Unreachable):
             await Client(transport).get(PODS, Key("ns", "pod"))
 
@@ -116,7 +121,7 @@ async def test_a_stream_that_breaks_is_unreachable_after_what_came(handler: Hand
         async for each in transport.lines(Request(path="/x", query={"watch": "true"})):
             got.extend(each)
 
-    async with serving(handler) as server, connected(server) as transport:
+    async with serving(handler) as server, connected(server, patience=SHORT) as transport:
         with pytest.raises(Unreachable):
             await follow(transport)
 
@@ -267,7 +272,7 @@ async def test_a_credential_that_is_refused_is_told_once_a_minute(caplog: pytest
         async with connection.session() as session:
             for _ in range(2):
                 with pytest.raises(Unauthorized):
-                    await HttpTransport(session, server, SHORT).send(Request(path="/version"))
+                    await HttpTransport(session, server).send(Request(path="/version"))
         return sum("refuses this program's credential" in record.getMessage() for record in caplog.records)
 
     async with serving(refuse) as server:
