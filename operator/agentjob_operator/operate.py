@@ -17,6 +17,7 @@ from agentjob_kube.resources import AGENT_JOBS
 from agentjob_kube.wire import HttpTransport
 from agentjob_operator import handlers
 from agentjob_operator.act import Actor
+from agentjob_operator.act_pod import PodActor
 from agentjob_operator.admission import Admission
 from agentjob_operator.leader import Alone, Candidate, Fenced, Leadership
 from agentjob_operator.lease import Terms
@@ -68,7 +69,8 @@ async def operate(
         reach = Reach(namespaces=tuple(settings.namespaces))
         watcher = Watcher(client=client, store=store, queue=queue, reach=reach)
         fenced = Client(Fenced(transport, leadership.holds))
-        actor = Actor(client=fenced, store=store, metrics=metrics, runner=settings.runner, clock=clock)
+        pods = PodActor(client=fenced, store=store, runner=settings.runner, clock=clock)
+        actor = Actor(client=fenced, store=store, pods=pods, metrics=metrics, clock=clock)
         reconciler = Reconciler(
             store=store,
             queue=queue,

@@ -15,7 +15,7 @@ from agentjob_operator import failing
 from agentjob_operator.admission import Admission
 from agentjob_operator.decide import decide
 from agentjob_operator.failing import Failing
-from agentjob_operator.jobs import UnreadableError
+from agentjob_operator.jobs import UnreadableError, about
 from agentjob_operator.metrics import Metrics
 from agentjob_operator.observe import observe
 from agentjob_operator.sightings import Sightings
@@ -128,14 +128,13 @@ class Reconciler:
 
     async def _tried(self, key: Key, doing: Awaitable[None]) -> Exception | None:
         """What it ended with, if not well."""
-        about = {"namespace": key.namespace, "job": key.name}
         try:
             await doing
         except ApiError as error:
-            log.warning("Not done: %s", failing.said(error), extra=about)
+            log.warning("Not done: %s", failing.said(error), extra=about(key))
             return error
         except Exception as error:  # the outermost frame: one job's defect must not stop the others
-            log.exception("Not done", extra=about)
+            log.exception("Not done", extra=about(key))
             return error
         return None
 
