@@ -115,9 +115,9 @@ class Place:
         pod, words = names.pod_name(name, 1), (str(lines), str(rate), str(size))
         metadata = {"name": pod, "ownerReferences": [owner]}
         self.stack.apply(NAMESPACE, script_pod(metadata, self.stack.images["operator"], "printer", words))
-        # It finds its name taken, and then, by its labels, that the Pod is the job's.
+        # It finds its name taken, and then, by its label and owner, that the Pod is the job's.
         self.kubectl("patch", "agentjob", name, "--type=merge", "-p", '{"spec": {"suspend": false}}')
-        self.kubectl("label", "pod", pod, f"{names.LABEL_JOB}={name}", f"{names.LABEL_ATTEMPT}=1")
+        self.kubectl("label", "pod", pod, f"{names.LABEL_JOB}={name}")
         self.stack.wait(NAMESPACE, f"agentjob/{name}", "jsonpath={.status.phase}=Running", READY_SECONDS)
 
 

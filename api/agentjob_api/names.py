@@ -17,7 +17,7 @@ CATEGORY = "agents"
 LABEL_JOB = f"{GROUP}/job"
 """On a runner Pod: the name of its job. Pods are watched by the presence of this label."""
 LABEL_ATTEMPT = f"{GROUP}/attempt"
-"""On a runner Pod: the number of its attempt."""
+"""On a runner Pod: the number of its attempt, to select and show Pods by; the operator goes by the Pod's name."""
 ANNOTATION_HANDOVER = f"{GROUP}/handover"
 """On a runner Pod: the handover as JSON (see `handover.py`)."""
 
@@ -73,6 +73,12 @@ def is_job_name(text: str) -> bool:
 def pod_name(job: str, attempt: int) -> str:
     """Name of the Pod of one attempt: the same whenever it is asked for, so that creating it twice cannot make two."""
     return f"{job}-{attempt}"
+
+
+def of_pod(name: str) -> tuple[str, int]:
+    """The job and the attempt whose Pod is called so; attempt 0 where there is none."""
+    job, _, attempt = name.rpartition("-")
+    return job, int(attempt) if attempt.isdecimal() else 0
 
 
 def secret_header_variable(server: int, header: int) -> str:

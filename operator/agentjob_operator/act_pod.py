@@ -62,7 +62,7 @@ class PodActor:
         except ApiError as error:
             error.may_be_done = not isinstance(error, NotFound)
             raise
-        if pod.owner is None or pod.job != job.metadata.name:
+        if pod.owner is None:
             self._refused(job, f"Pod {name} exists and does not belong to this job: delete it", for_good=False)
         else:
             self.store.put_pod(pod)

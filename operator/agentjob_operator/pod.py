@@ -61,9 +61,10 @@ class PodView:
     uid: str
     version: int
     job: str
-    """Name of the job, by the Pod's label."""
+    """Name of the job. This and the attempt are told by the Pod's name, which stays: labels may be changed."""
     owner: str | None
-    """uid of the AgentJob that controls it; None for a Pod that only carries the label, which is not ours to touch."""
+    """uid of the AgentJob that controls it; None for a Pod that is not ours to touch: it has no such owner, or not the
+    label by which Pods are watched, or not the name of one."""
     attempt: int
     created: datetime
     seen: datetime | None = None
@@ -121,8 +122,8 @@ class PodView:
 def view(pod: dict[str, Any]) -> PodView:
     """The view of a Pod as the API server sends it."""
     meta, spec, status = pod["metadata"], pod["spec"], pod.get("status", {})
-    labels: dict[str, str] = meta.get("labels") or {}
-    attempt = labels.get(names.LABEL_ATTEMPT, "")
+    job, attempt = names.of_pod(meta["name"])
+    is_ours = attempt > 0 and names.LABEL_JOB in (meta.get("labels") or {})
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     created = datetime.fromisoformat(meta["creationTimestamp"])
     scheduled, disrupted = conditions.get("PodScheduled", {}), conditions.get("DisruptionTarget", {})
@@ -131,9 +132,9 @@ def view(pod: dict[str, Any]) -> PodView:
         name=meta["name"],
         uid=meta["uid"],
         version=int(meta["resourceVersion"]),
-        job=labels.get(names.LABEL_JOB, ""),
-        owner=_owner(meta),
-        attempt=int(attempt) if attempt.isdecimal() else 0,
+        job=job,
+        owner=_owner(meta) if is_ours else None,
+        attempt=attempt,
         created=created,
         deleting="deletionTimestamp" in meta,
         gone_by=_time(meta.get("deletionTimestamp")) if meta.get("deletionGracePeriodSeconds") else None,

@@ -74,6 +74,30 @@ async def test_a_job_whose_agent_failed_is_tried_again_and_both_are_paid_for(op:
     assert await op.events() == []
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param({"agentjob.dev/attempt": "1"}, id="an earlier attempt"),
+        pytest.param({"agentjob.dev/attempt": "7"}, id="a later attempt"),
+        pytest.param({"agentjob.dev/attempt": "x"}, id="no attempt"),
+        pytest.param({"agentjob.dev/job": "other"}, id="another job"),
+    ],
+)
+async def test_a_pod_that_somebody_labels_otherwise_stays_the_one_of_its_attempt(
+    op: Operated, labels: dict[str, str]
+) -> None:
+    await failed_once(op)
+    await op.later(LONGEST_FIRST_WAIT)
+    await op.pod("fix-2")
+
+    await op.client.patch(PODS, Key(NAMESPACE, "fix-2"), {"metadata": {"labels": labels}})
+    await op.end_agent(told(text="Done."), name="fix-2")
+
+    status = await op.until_status(phase="Succeeded")
+    assert [(each["number"], each["pod"]) for each in status["attempts"]] == [(1, "fix-1"), (2, "fix-2")]
+    assert made(op) == ["fix-1", "fix-2"]
+
+
 async def test_a_job_fails_when_its_attempts_are_used_up(op: Operated) -> None:
     await failed_once(op, backoffLimit=1)
     await op.later(LONGEST_FIRST_WAIT)

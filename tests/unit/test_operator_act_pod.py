@@ -7,6 +7,7 @@ import pytest
 
 from acted import AWAY, CONFLICT, NOT_FOUND, Answers, act, as_sent, known
 from agentjob_api.names import Key
+from agentjob_api.reasons import Reason
 from agentjob_kube.errors import (
     AlreadyExists,
     ApiError,
@@ -20,10 +21,11 @@ from agentjob_kube.errors import (
     TooManyRequests,
 )
 from agentjob_operator import rules
+from agentjob_operator.decide import decide
 from agentjob_operator.pod import PodView
 from agentjob_operator.store import Store
 from agentjob_operator.world import Action, CreatePod, DeleteOrphan, DeletePod, ReadOutcome, StopPod
-from worlds import KEY, UID, at, job, lost, pod, refusal, running
+from worlds import KEY, UID, at, between, job, lost, pod, refusal, running, world
 
 
 def body(**meta: Any) -> dict[str, Any]:
@@ -200,6 +202,29 @@ async def test_a_pod_whose_name_is_taken(error: ApiError, may_be_there: bool) ->
         await act(Answers(POST=AlreadyExists("fix-1", status=409), GET=error), CreatePod(1))
 
     assert raised.value.may_be_done == may_be_there
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        pytest.param({"labels": {"agentjob.dev/job": "fix", "agentjob.dev/attempt": "1"}}, id="as another attempt"),
+        pytest.param({"labels": {"agentjob.dev/job": "fix", "agentjob.dev/attempt": "x"}}, id="as no attempt"),
+        pytest.param({"labels": {"agentjob.dev/job": "other"}}, id="as another job's"),
+        pytest.param({"labels": {}}, id="as nobody's"),
+        pytest.param({"ownerReferences": []}, id="without its owner"),
+    ],
+)
+async def test_a_pod_is_not_made_again_at_once_that_is_there(meta: dict[str, Any]) -> None:
+    failed = job(between(Reason.AGENT_ERROR, end=-60))
+    store = Store()
+    store.put_job(failed)
+    there = {**body(name="fix-2", **meta), "status": {"phase": "Failed"}}
+    assert CreatePod(2) in decide(world(failed)).actions
+
+    await act(Answers(POST=AlreadyExists("fix-2", status=409), GET=there), CreatePod(2), store=store, of=failed)
+
+    found = world(failed, *store.pods(KEY), refusal=store.refusal(KEY), now=at(6))
+    assert CreatePod(2) not in decide(found).actions
 
 
 async def test_a_job_too_large_for_its_pod_is_refused_without_asking() -> None:

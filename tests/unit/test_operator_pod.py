@@ -119,8 +119,25 @@ def test_it_belongs_to(owners: list[dict[str, Any]], owner: str | None) -> None:
     assert view(body(ownerReferences=owners)).owner == owner
 
 
-def test_a_label_that_is_no_number_is_no_attempt() -> None:
-    assert view(body(labels={"agentjob.dev/job": "fix", "agentjob.dev/attempt": "x²"})).attempt == 0
+@pytest.mark.parametrize(
+    ("meta", "told"),
+    [
+        pytest.param({"name": "fix-2"}, ("fix", 2, "job-uid"), id="its name"),
+        pytest.param({"name": "fix-1-12"}, ("fix-1", 12, "job-uid"), id="the end of its name"),
+        pytest.param(
+            {"labels": {"agentjob.dev/job": "other", "agentjob.dev/attempt": "7"}}, ("fix", 1, "job-uid"),
+            id="no label that says otherwise",
+        ),
+        pytest.param({"labels": {"app": "x"}}, ("fix", 1, None), id="but it is nobody's without the label of a job"),
+        pytest.param({"name": "fix"}, ("", 0, None), id="but it is nobody's without a number"),
+        pytest.param({"name": "fix-0"}, ("fix", 0, None), id="but it is nobody's before the first attempt"),
+        pytest.param({"name": "fix-x"}, ("fix", 0, None), id="but it is nobody's under another name"),
+    ],
+)  # fmt: skip
+def test_its_job_and_attempt_are_told_by(meta: dict[str, Any], told: tuple[str, int, str | None]) -> None:
+    found = view(body(**meta))
+
+    assert (found.job, found.attempt, found.owner) == told
 
 
 def test_what_the_cluster_says_of_it() -> None:

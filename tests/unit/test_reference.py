@@ -63,7 +63,9 @@ def test_a_member_without_a_docstring_is_named() -> None:
 
 
 def test_a_constant_is_explained_by_the_string_under_it() -> None:
-    assert constant_docs(names)[names.LABEL_ATTEMPT] == "On a runner Pod: the number of its attempt."
+    assert constant_docs(names)[names.LABEL_ATTEMPT] == (
+        "On a runner Pod: the number of its attempt, to select and show Pods by; the operator goes by the Pod's name."
+    )
 
 
 def test_the_diagram_shows_exactly_the_allowed_ways_between_phases() -> None:
