@@ -83,17 +83,18 @@ class PodActor:
         """
         try:
             told = view(await self.client.patch(PODS, pod.key, manifests.stop(pod, self.clock())))
+        except NotFound:
+            self.store.drop_pod(pod)
+        except (Conflict, Invalid):  # to another uid in a patch, the answer is "field is immutable"
+            await self._look_at(pod)
+        else:
             self.store.put_pod(told)
             if told.stop_asked is None and not told.deleting:
                 raise StopNotKeptError(
                     f"Pod {pod.key}: the API server did not keep the annotation {STOP_ANNOTATION};"
                     " a mutating webhook or policy that takes it away is to leave it there"
                 )
-        except NotFound:
-            self.store.drop_pod(pod)
-        except (Conflict, Invalid):  # to another uid in a patch, the answer is "field is immutable"
-            await self._look_at(pod)
-        log.info("Agent told to stop", extra=pod.about)
+            log.info("Agent told to stop", extra=pod.about)
 
     async def delete(self, pod: PodView) -> None:
         """Deletes a Pod, only this one; one that is being deleted, by force."""

@@ -1,6 +1,7 @@
 """What is done about Pods when the API server answers otherwise than was expected."""
 
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from agentjob_kube.errors import (
 )
 from agentjob_operator import rules
 from agentjob_operator.decide import decide
-from agentjob_operator.pod import PodView
+from agentjob_operator.pod import STOP_ANNOTATION, PodView
 from agentjob_operator.store import Store
 from agentjob_operator.world import Action, CreatePod, DeleteOrphan, DeletePod, ReadOutcome, StopPod
 from worlds import KEY, UID, at, between, job, lost, pod, refusal, running, world
@@ -52,6 +53,7 @@ def is_known(store: Store) -> bool:
 
 THE_POD = pod(agent=running())
 ANOTHER = body(uid="another", resourceVersion="300")
+TOLD = body(resourceVersion="300", annotations={STOP_ANNOTATION: "2026-11-22T10:00:05Z"})
 
 
 @pytest.mark.parametrize("action", [DeletePod(THE_POD), StopPod(THE_POD)], ids=["delete", "stop"])
@@ -79,6 +81,23 @@ async def test_a_pod_that_is_changing_is_tried_again_later_and_not_forgotten(act
         await act(Answers(DELETE=CONFLICT, PATCH=CONFLICT, GET=body()), action, store=store)
 
     assert is_known(store)
+
+
+@pytest.mark.parametrize(
+    ("answers", "logged"),
+    [
+        pytest.param({"PATCH": TOLD}, ["Agent told to stop"], id="one that was"),
+        pytest.param({"PATCH": NOT_FOUND}, [], id="none whose Pod is gone"),
+        pytest.param({"PATCH": CONFLICT, "GET": ANOTHER}, [], id="none where another Pod has the name"),
+    ],
+)
+async def test_the_log_tells_of_an_agent_that_was_told_to_stop(
+    answers: dict[str, dict[str, Any] | ApiError], logged: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "agentjob_operator"):
+        await act(Answers(**answers), StopPod(THE_POD))
+
+    assert caplog.messages == logged
 
 
 async def test_a_deletion_names_the_one_pod_that_is_meant_and_waits_for_nothing() -> None:
