@@ -73,12 +73,14 @@ class Reconciler:
         """Looks at no job of a namespace any more, until it is served again: nothing is heard of it.
 
         What was known of it is forgotten, as by a start: slots of Pods that may be gone would be lost to all others.
+        That includes jobs that are gone themselves, and that nobody has looked at since.
         """
         self.served.discard(namespace)
-        for key in self.store.forget(namespace):
+        self.sightings.forget(namespace)
+        failed = {key for key in self.failures if key.namespace == namespace}
+        for key in self.store.forget(namespace) | failed:
             self.admission.give_up(key)
             self.alarms.set(key, None)
-            self.sightings.forget(key)
             self.failures.pop(key, None)
 
     async def work(self) -> None:

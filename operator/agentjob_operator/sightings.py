@@ -18,9 +18,9 @@ class Sightings:
 
     _first: dict[Key, dict[tuple[str, str], datetime]] = field(default_factory=dict)
 
-    def forget(self, key: Key) -> None:
-        """Forgets what is known of a job."""
-        self._first.pop(key, None)
+    def forget(self, namespace: str) -> None:
+        """Forgets what is known of the jobs of a namespace."""
+        self._first = {key: times for key, times in self._first.items() if key.namespace != namespace}
 
     def noted(self, world: World) -> World:
         """A world with when its Pods, their ends and that of the job were first seen."""

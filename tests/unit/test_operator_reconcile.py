@@ -366,3 +366,16 @@ async def test_nothing_is_kept_of_a_namespace_that_is_left_though_what_was_begun
     reconciler.store.put_job(job())
     reconciler.serve({"ns"})
     assert reconciler.admission.queue.is_admitted(KEY)
+
+
+async def test_nothing_is_kept_of_a_job_that_was_gone_when_its_namespace_is_left() -> None:
+    reconciler, _, _ = loop(AWAY)
+    reconciler.queue.accepts = lambda key: key.namespace in reconciler.served
+    reconciler.serve({"ns"})
+    await run(reconciler, KEY)
+    assert reconciler.failures.keys() == {KEY}
+
+    reconciler.store.drop_job(KEY, reconciler.store.jobs[KEY].metadata.uid)
+    reconciler.leave("ns")
+
+    assert (reconciler.failures, reconciler.sightings) == ({}, Sightings())
