@@ -370,6 +370,26 @@ async def test_the_log_of_a_pod_that_never_ran_is_refused(place: Place) -> None:
         await place.client.log_tail(place.key("nothing"), "agent", lines=1, limit_bytes=100)
 
 
+async def test_a_watch_tells_of_what_no_longer_fits_as_gone_as_it_was_when_it_did(place: Place) -> None:
+    made = await place.make_pod("relabelled", **{LABEL_JOB: "a"})
+    since = made["metadata"]["resourceVersion"]
+    for labels in ({LABEL_JOB: None}, {LABEL_JOB: "b"}):
+        await place.client.patch(PODS, place.key("relabelled"), {"metadata": {"labels": labels}})
+
+    seen: list[Happening] = []
+    async with aclosing(place.client.watch(PODS, place.namespace, LABEL_JOB, since)) as watch, asyncio.timeout(WITHIN):
+        async for happening in watch:
+            if happening.type != "BOOKMARK":
+                seen.append(happening)
+            if happening.type == "ADDED":
+                break
+
+    told = [(happening.type, happening.object["metadata"]["labels"][LABEL_JOB]) for happening in seen]
+    assert told == [("DELETED", "a"), ("ADDED", "b")]
+    versions = [int(happening.object["metadata"]["resourceVersion"]) for happening in seen]
+    assert int(since) < versions[0] < versions[1]
+
+
 async def test_a_watch_tells_what_happens_after_a_version(place: Place) -> None:
     first = await place.make_pod("first", **{LABEL_JOB: "a"})
     since = first["metadata"]["resourceVersion"]

@@ -82,13 +82,16 @@ class Watches:
 
 
 def event(change: Change, selector: str) -> Object | None:
-    """A change as a watch with this selector sees it: what no longer fits it is gone, what now fits is new."""
+    """A change as a watch with this selector sees it: what no longer fits is gone, as it was, what now fits is new."""
     before = change.old is not None and matches(selector, labels(change.old))
     after = change.new is not None and matches(selector, labels(change.new))
     if not before and not after:
         return None
     name = ("MODIFIED" if after else "DELETED") if before else "ADDED"
-    return {"type": name, "object": change.last}
+    shown = change.last
+    if change.old is not None and change.new is not None and not after:
+        shown = {**change.old, "metadata": {**change.old["metadata"], "resourceVersion": str(change.version)}}
+    return {"type": name, "object": shown}
 
 
 async def _tell(response: web.StreamResponse, message: Object | None) -> None:
