@@ -56,16 +56,19 @@ class PodActor:
         log.info("Pod created", extra=about(job.key) | {"attempt": attempt})
 
     async def _take_over(self, job: AgentJob, name: str) -> None:
-        """A Pod of that name is there: ours from before, one of an earlier job, or anybody's."""
+        """A Pod of that name is there: ours from before, one of an earlier job, or anybody's.
+
+        Or one that was out of the watch's sight, and so was told to be gone: it is not taken back, and no Pod can be
+        made in its place.
+        """
         try:
             pod = view(await self.client.get(PODS, Key(job.metadata.namespace, name)))
         except ApiError as error:
             error.may_be_done = not isinstance(error, NotFound)
             raise
-        if pod.owner is None:
-            self._refused(job, f"Pod {name} exists and does not belong to this job: delete it", for_good=False)
-        else:
-            self.store.put_pod(pod)
+        self.store.put_pod(pod)
+        if pod.uid not in [known.uid for known in self.store.pods(job.key)]:
+            self._refused(job, f"Pod {name} exists and does not count as this job's: delete it", for_good=False)
 
     def _refused(self, job: AgentJob, message: str, *, for_good: bool) -> None:
         log.warning("Pod refused: %s", message, extra=about(job.key))

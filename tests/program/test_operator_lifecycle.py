@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agentjob_api.names import Key
+from agentjob_api.names import LABEL_JOB, Key
 from agentjob_api.reasons import Reason
 from agentjob_kube.client import Object
 from agentjob_kube.errors import NotFound
@@ -314,5 +314,18 @@ async def test_a_strangers_pod_of_that_name_is_left_alone_and_told(op: Operated)
     op.start()
 
     status = await op.until_ready_says("PodRefused")
-    assert "Pod fix-1 exists and does not belong to this job" in str(status["conditions"])
+    assert "Pod fix-1 exists and does not count as this job's" in str(status["conditions"])
     assert (await op.pod())["metadata"]["uid"] == made["metadata"]["uid"]
+
+
+async def test_a_pod_that_was_out_of_sight_is_told_of_and_not_asked_for_again_and_again(op: Operated) -> None:
+    await op.submit()
+    await op.pod()
+    for label in (None, "fix"):
+        await op.client.patch(PODS, Key(NAMESPACE, "fix-1"), {"metadata": {"labels": {LABEL_JOB: label}}})
+
+    status = await op.until_ready_says("PodRefused")
+
+    assert "Pod fix-1 exists and does not count as this job's: delete it" in str(status["conditions"])
+    asked = [each.status for each in op.cluster.requests() if (each.verb, each.resource) == ("create", "pods")]
+    assert asked == [201, 409]

@@ -231,12 +231,14 @@ async def test_a_pod_whose_name_is_taken(error: ApiError, may_be_there: bool) ->
         pytest.param({"labels": {"agentjob.dev/job": "other"}}, id="as another job's"),
         pytest.param({"labels": {}}, id="as nobody's"),
         pytest.param({"ownerReferences": []}, id="without its owner"),
+        pytest.param({"uid": "told-to-be-gone"}, id="though it was told to be gone"),
     ],
 )
 async def test_a_pod_is_not_made_again_at_once_that_is_there(meta: dict[str, Any]) -> None:
     failed = job(between(Reason.AGENT_ERROR, end=-60))
     store = Store()
     store.put_job(failed)
+    store.drop_pod(pod(uid="told-to-be-gone"))
     there = {**body(name="fix-2", **meta), "status": {"phase": "Failed"}}
     assert CreatePod(2) in decide(world(failed)).actions
 
