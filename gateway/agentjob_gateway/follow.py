@@ -81,6 +81,8 @@ class Follower:
         self._at_least = 0.0
         """Seconds for which the API server wants to be left alone."""
         self._flow = Flow()
+        self.missed_at = 0.0
+        """When the lines of the latest gap were found to be missing, on the pace's clock."""
 
     async def items(self, attempt: int, last: Line | None = None) -> Items:
         """Everything from this attempt on, as it comes. Ends when the job has, or is gone.
@@ -153,10 +155,11 @@ class Follower:
 
     async def _recalled(self, gap: Gap, *, is_past: bool) -> Items:
         """What takes the place of a gap. The lines of an attempt that goes on are not held up by what is lost."""
-        since, failures = self._pace.clock(), 0
+        self.missed_at, failures = self._pace.clock(), 0
         while True:
+            goes_on = not is_past and not self._known.has_ended(gap.attempt)
             try:
-                async with aclosing(together(self._remembered(gap))) as items:
+                async with aclosing(together(self._remembered(gap, goes_on=goes_on))) as items:
                     async for found in items:
                         yield found
                         gap = _rest(gap, found)
@@ -164,7 +167,7 @@ class Follower:
                 if not is_past and not self._known.has_ended(gap.attempt):
                     yield gap
                     return
-                if self._pace.clock() - since > PATIENCE[End.REFUSED]:
+                if self._pace.clock() - self.missed_at > PATIENCE[End.REFUSED]:
                     raise
                 level = logging.DEBUG if failures else logging.WARNING
                 log.log(level, "Reading the archive: %s", error, extra=self._known.facts)
@@ -173,16 +176,16 @@ class Follower:
             else:
                 return
 
-    async def _remembered(self, gap: Gap) -> AsyncGenerator[Line | Gap, None]:
+    async def _remembered(self, gap: Gap, *, goes_on: bool) -> AsyncGenerator[Line | Gap, None]:
         """The lines of a gap as far as they are in the history, and gaps for the others.
 
         Raises:
             ArchiveError: the history cannot be read at the moment. What was given is right.
         """
         reading = Reading(gap.attempt, gap.first - 1, OPEN if gap.last is None else gap.last, searches=0)
-        has_all = self._known.has_all
+        has_all, look = self._known.has_all, self._known.soon if goes_on else self._known.past
         try:
-            async with aclosing(self._known.past(gap.attempt, reading.seq)) as found:
+            async with aclosing(look(gap.attempt, reading.seq)) as found:
                 async for line in found:
                     if line.seq > reading.until:
                         break

@@ -1,6 +1,7 @@
 """What a stream may ask for lines that the cluster has no more."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final, Protocol
 
@@ -17,6 +18,10 @@ class ArchiveError(Exception):
 
 class DamagedError(ArchiveError):
     """Some lines cannot be had any more, whenever one asks: what they are kept in is damaged, as the message says."""
+
+
+class SilentError(ArchiveError):
+    """There was no answer in the time that it was waited for."""
 
 
 class History(Protocol):
@@ -38,6 +43,26 @@ class History(Protocol):
             DamagedError: some cannot be had any more. All others were given.
         """
         ...
+
+
+async def in_time(lines: AsyncGenerator[Line, None], seconds: Callable[[], float]) -> AsyncGenerator[Line, None]:
+    """Lines, each of which is waited for as long as it is said to when it is asked for. What is late is cancelled.
+
+    Raises:
+        SilentError: the next did not come in time. What was given is right.
+        ArchiveError: as the lines do.
+    """
+    async with aclosing(lines):
+        while True:
+            left = seconds()
+            try:
+                async with asyncio.timeout(left):
+                    line = await anext(lines, None)
+            except TimeoutError:
+                raise SilentError(f"no answer in {left:.3g} s") from None
+            if line is None:
+                return
+            yield line
 
 
 async def together(items: AsyncGenerator[Line | Gap, None]) -> Items:

@@ -11,12 +11,14 @@ from agentjob_api.names import Key
 from agentjob_api.status import Archival
 from agentjob_gateway import answers
 from agentjob_gateway.cache import JobCache
-from agentjob_gateway.history import ArchiveError, History
+from agentjob_gateway.history import ArchiveError, History, SilentError, in_time
 
 Object = dict[str, Any]
 
-LAST_SECONDS: Final = 2.0
-"""So long it is looked for where the history ends: a job that goes on is not held up by it."""
+ANSWER_SECONDS: Final = 2.0
+"""So long the history is waited for where all who follow a job that goes on are held up by it."""
+SILENT_SECONDS: Final = 30.0
+"""After no answer in that time it is not asked again for so long where they would be."""
 _NOTHING: Final[Object] = {"status": {}}
 """A job of which nothing was heard yet."""
 log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ class Known:
         self._uid = uid
         self._history = history
         self._latest: Object | None = None
+        self._silent_until = float("-inf")
+        """Until when the history is not asked by whom it may not hold up, on the event loop's clock."""
 
     @property
     def job(self) -> Object:
@@ -95,12 +99,12 @@ class Known:
         if self._history is None:
             return None
         try:
-            async with asyncio.timeout(LAST_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._history.last(self.key.namespace, self._uid, attempt)
         except ArchiveError as error:
             log.info("Looking for where the archive ends: %s", error, extra=self.facts)
         except TimeoutError:
-            log.info("Looking for where the archive ends: no answer in %g s", LAST_SECONDS, extra=self.facts)
+            log.info("Looking for where the archive ends: no answer in %g s", ANSWER_SECONDS, extra=self.facts)
         return None
 
     async def past(self, attempt: int, after: int) -> AsyncGenerator[Line, None]:
@@ -114,6 +118,24 @@ class Known:
         async with aclosing(self._history.lines(self.key.namespace, self._uid, attempt, after)) as found:
             async for line in found:
                 yield line
+
+    async def soon(self, attempt: int, after: int) -> AsyncGenerator[Line, None]:
+        """As `past`, for whom the history may not hold up.
+
+        Raises:
+            SilentError: it does not answer in a moment, or has not done so lately.
+            ArchiveError: they cannot be had at the moment.
+        """
+        clock = asyncio.get_running_loop().time
+        if clock() < self._silent_until:
+            raise SilentError("no answer lately")
+        try:
+            async with aclosing(in_time(self.past(attempt, after), lambda: ANSWER_SECONDS)) as found:
+                async for line in found:
+                    yield line
+        except SilentError:
+            self._silent_until = clock() + SILENT_SECONDS
+            raise
 
     async def change(self, seconds: float) -> None:
         """Returns at its next change, or after so many seconds."""

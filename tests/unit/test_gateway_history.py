@@ -1,5 +1,6 @@
 """What a stream gets where the cluster has lines no more: those that are kept, and gaps for the others."""
 
+import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
@@ -13,16 +14,18 @@ from agent_jobs import ENDED, agent_job
 from agentjob_api.lines import Line, envelope, parse
 from agentjob_api.names import Key
 from agentjob_api.notices import Notice, notice
+from agentjob_gateway.archive import SECONDS
 from agentjob_gateway.cache import JobCache
 from agentjob_gateway.follow import Counts, Follower, Pace
 from agentjob_gateway.history import ArchiveError, DamagedError
-from agentjob_gateway.known import Known
+from agentjob_gateway.known import ANSWER_SECONDS, SILENT_SECONDS, Known
 from agentjob_gateway.reading import Gap
 from agentjob_gateway.sse import OPEN, Position
 from agentjob_kube.backoff import Backoff
 from agentjob_kube.client import Client
 from agentjob_kube.errors import ApiError, NotFound
 from agentjob_kube.transport import Request
+from timeless import now, run
 
 Object = dict[str, Any]
 Answer = list[bytes] | ApiError
@@ -52,6 +55,9 @@ def last(seq: int) -> bytes:
 class Memory:
     """A history that fails so many times before it answers, each time after some lines."""
 
+    hangs = False
+    """Whether it gives no answer at all, until its own time is over."""
+
     def __init__(self, kept: Sequence[bytes] = (), fails: int = 0, after: int = 0, *, damaged: bool = False) -> None:
         self.asked: list[int] = []
         """After which seq lines were asked for."""
@@ -70,6 +76,9 @@ class Memory:
     async def lines(self, namespace: str, uid: str, attempt: int, after: int) -> AsyncGenerator[Line, None]:
         assert (namespace, uid, attempt) == ("agents", "uid-fix", 1)
         self.asked.append(after)
+        if self.hangs:
+            await asyncio.sleep(SECONDS)
+            raise ArchiveError("no answer")
         self._fails -= 1
         found = [line for line in map(parse, self._kept) if line is not None and line.seq > after]
         for at, line in enumerate(found):
@@ -241,6 +250,23 @@ async def test_an_agent_that_works_on_is_not_held_up_by_a_history_that_is_down()
     async with aclosing(items):
         assert [shown(await anext(items)) for _ in range(3)] == ["lost 1 to 2", "3", "4"]
     assert play.waits == []
+
+
+def test_an_agent_that_works_on_is_held_up_for_a_moment_by_a_history_that_gives_no_answer_and_not_at_each_gap() -> None:
+    async def take() -> None:
+        history = Memory([said(seq) for seq in range(1, 8)])
+        history.hangs = True
+        log = [said(seq) for seq in (3, 5, 7)]
+        play = Play(history, RUNNING, log, log, log)
+        items = play.items()
+        async with aclosing(items):
+            assert [shown(await anext(items)) for _ in range(4)] == ["lost 1 to 2", "3", "lost 4 to 4", "5"]
+            assert (history.asked, now()) == ([0], ANSWER_SECONDS)
+            history.hangs = False
+            await asyncio.sleep(SILENT_SECONDS)
+            assert [shown(await anext(items)) for _ in range(2)] == ["6", "7"]
+
+    run(take())
 
 
 @pytest.mark.parametrize(
