@@ -123,10 +123,11 @@ class Channel:
         last = await self._known.last(start)
         if last is not None:
             self._begin(Position(start, last.seq))
-        async with aclosing(self._follower().items(start, last)) as items:
+        follower = self._follower()
+        async with aclosing(follower.items(start, last)) as items:
             async for found in items:
                 if isinstance(found, Gap):
-                    self._leave_out(found)
+                    self._leave_out(found, follower.missed_at)
                 else:
                     await self._publish(found)
         self._look()
@@ -198,11 +199,14 @@ class Channel:
             self._counts.lag.came(said, came)
         self._advanced()
 
-    def _leave_out(self, gap: Gap) -> None:
-        """Takes lines that are lost as the next ones. Whoever watches waits for them (see elsewhere.py)."""
+    def _leave_out(self, gap: Gap, since: float) -> None:
+        """Takes lines that are lost as the next ones. Whoever watches waits for them (see elsewhere.py).
+
+        `since`: when they were found to be missing, on the pace's clock.
+        """
         entry = entry_of(self.job, gap)
         self._counts.gaps += 1
-        self._elsewhere.miss(entry.position)
+        self._elsewhere.miss(entry.position, since)
         with self._apart(set(self._live)):
             self.ring.append(entry)
         self._advanced()

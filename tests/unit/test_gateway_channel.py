@@ -7,16 +7,19 @@ from datetime import UTC, datetime
 import pytest
 
 from agent_jobs import agent_job
-from agentjob_api.lines import envelope
+from agentjob_api.lines import Line, envelope
 from agentjob_api.names import Key
 from agentjob_gateway import sse
 from agentjob_gateway.cache import JobCache
-from agentjob_gateway.channel import BROKEN, Channel
-from agentjob_gateway.follow import Counts
-from agentjob_gateway.known import Known
+from agentjob_gateway.channel import BROKEN, TUNING, Channel
+from agentjob_gateway.entries import item_of
+from agentjob_gateway.follow import Counts, Pace
+from agentjob_gateway.known import ANSWER_SECONDS, Known
+from agentjob_gateway.reading import Gap
 from agentjob_gateway.sse import Position
 from agentjob_kube.client import Client
 from agentjob_kube.transport import Request
+from timeless import now, run
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 RUNNING = {
@@ -99,3 +102,33 @@ async def test_a_job_of_which_cannot_be_told_where_it_stands_keeps_nobody_waitin
 
     assert channel.closing == BROKEN
     assert [record.exc_info is not None for record in caplog.records if record.levelname == "ERROR"] == [True]
+
+
+class Silence:
+    """A history that gives no answer."""
+
+    async def last(self, *_: object) -> Line | None:
+        await asyncio.Event().wait()
+        return None
+
+    async def lines(self, *_: object) -> AsyncGenerator[Line, None]:
+        await asyncio.Event().wait()
+        yield Line(1, 1, NOON, False, b"{}")
+
+
+def test_an_archive_that_gives_no_answer_holds_up_who_watches_for_12_s_and_nobody_else_for_more_than_a_moment() -> None:
+    async def play() -> None:
+        cache = JobCache(("agents",))
+        cache.put(agent_job(status=RUNNING))
+        known = Known(cache, Key("agents", "fix"), "uid-fix", Silence())
+        channel = Channel(Client(Log([said(6)])), known, 1, Counts(), TUNING._replace(pace=Pace(clock=now)))
+        while channel.ring.last < Position(1, 6):
+            await channel.news()
+        missed = ANSWER_SECONDS  # so long it was looked for where the archive ends
+        assert now() == missed + ANSWER_SECONDS
+        told = [item_of(each) async for batch in channel.told(Position(1, 0)) for each in batch]
+        assert now() == missed + TUNING.elsewhere == missed + 12.0
+        assert told == [Gap(1, 1, 5), Line(6, 1, NOON, False, b"{}")]
+        await channel.close()
+
+    run(play())
