@@ -1,5 +1,6 @@
 """What the archive may rely on, whatever store is behind it: memory, a directory, a real S3 server, any you name."""
 
+import asyncio
 import os
 import re
 import secrets
@@ -8,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from obstore.store import S3Store
 
 from agentjob_api.lines import MAX_LINE, Line
 from agentjob_gateway.archive import CHUNK, Archive, opened
@@ -210,6 +212,25 @@ async def test_a_bucket_that_is_not_there_is_no_empty_archive(server: S3, monkey
     connected(server, monkeypatch)
     with pytest.raises(ArchiveError, match="NoSuchBucket"):
         await opened("s3://other/x").kept(NS, UID)
+
+
+async def test_a_store_that_gives_no_answer_is_left_without_a_request_once_it_is_not_waited_for() -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def keep_silent(request: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        while await request.read(1024):
+            asked.set()
+        answer.close()
+        left.set()
+
+    async with await asyncio.start_server(keep_silent, "127.0.0.1", 0) as silent, asyncio.timeout(10):
+        url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        store = S3Store(BUCKET, endpoint=url, skip_signature=True, client_options={"allow_http": True})
+        look = asyncio.ensure_future(anext(Archive(store).lines(NS, UID, 1, 0)))
+        await asked.wait()
+        look.cancel()
+        await left.wait()
+    assert look.cancelled()
 
 
 @pytest.mark.parametrize("url", ["file:///proc/none", "s3:///x", "ftp://there/x"])
