@@ -51,9 +51,9 @@ class Tuning(NamedTuple):
     """How long all may take to go when they are sent elsewhere."""
     buffer_bytes: int = 256 * 1024
     """What is written for a client beyond what it has read, before it is waited for."""
-    elsewhere: float = 12.0
+    elsewhere: float = 13.0
     """How long lines that are lost here are waited for: another replica may have them, and writes what it has within
-    that time of usual ones (see second.py)."""
+    10 s of usual ones and one more for the store (see second.py). The last second is for the last look."""
     is_alone: Callable[[], bool] = lambda: False
     """Whether there is no other replica."""
     pace: Pace = PACE

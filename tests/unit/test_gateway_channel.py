@@ -116,7 +116,7 @@ class Silence:
         yield Line(1, 1, NOON, False, b"{}")
 
 
-def test_an_archive_that_gives_no_answer_holds_up_who_watches_for_12_s_and_nobody_else_for_more_than_a_moment() -> None:
+def test_an_archive_that_gives_no_answer_holds_up_who_watches_for_13_s_and_nobody_else_for_more_than_a_moment() -> None:
     async def play() -> None:
         cache = JobCache(("agents",))
         cache.put(agent_job(status=RUNNING))
@@ -127,7 +127,7 @@ def test_an_archive_that_gives_no_answer_holds_up_who_watches_for_12_s_and_nobod
         missed = ANSWER_SECONDS  # so long it was looked for where the archive ends
         assert now() == missed + ANSWER_SECONDS
         told = [item_of(each) async for batch in channel.told(Position(1, 0)) for each in batch]
-        assert now() == missed + TUNING.elsewhere == missed + 12.0
+        assert now() == missed + TUNING.elsewhere == missed + 13.0
         assert told == [Gap(1, 1, 5), Line(6, 1, NOON, False, b"{}")]
         await channel.close()
 
