@@ -370,19 +370,25 @@ async def test_the_log_of_a_pod_that_never_ran_is_refused(place: Place) -> None:
         await place.client.log_tail(place.key("nothing"), "agent", lines=1, limit_bytes=100)
 
 
+async def watched(place: Place, since: str, last: str) -> list[Happening]:
+    """What happens to Pods of jobs after a version, up to the first thing of this type; bookmarks are left out."""
+    seen: list[Happening] = []
+    async with aclosing(place.client.watch(PODS, place.namespace, LABEL_JOB, since)) as watch, asyncio.timeout(WITHIN):
+        async for happening in watch:
+            if happening.type != "BOOKMARK":
+                seen.append(happening)
+            if happening.type == last:
+                break
+    return seen
+
+
 async def test_a_watch_tells_of_what_no_longer_fits_as_gone_as_it_was_when_it_did(place: Place) -> None:
     made = await place.make_pod("relabelled", **{LABEL_JOB: "a"})
     since = made["metadata"]["resourceVersion"]
     for labels in ({LABEL_JOB: None}, {LABEL_JOB: "b"}):
         await place.client.patch(PODS, place.key("relabelled"), {"metadata": {"labels": labels}})
 
-    seen: list[Happening] = []
-    async with aclosing(place.client.watch(PODS, place.namespace, LABEL_JOB, since)) as watch, asyncio.timeout(WITHIN):
-        async for happening in watch:
-            if happening.type != "BOOKMARK":
-                seen.append(happening)
-            if happening.type == "ADDED":
-                break
+    seen = await watched(place, since, "ADDED")
 
     told = [(happening.type, happening.object["metadata"]["labels"][LABEL_JOB]) for happening in seen]
     assert told == [("DELETED", "a"), ("ADDED", "b")]
@@ -398,13 +404,7 @@ async def test_a_watch_tells_what_happens_after_a_version(place: Place) -> None:
     await place.client.patch(PODS, place.key("second"), {"spec": {"activeDeadlineSeconds": 1}})
     await place.client.delete(PODS, place.key("second"), second["metadata"]["uid"])
 
-    seen: list[Happening] = []
-    async with aclosing(place.client.watch(PODS, place.namespace, LABEL_JOB, since)) as watch, asyncio.timeout(WITHIN):
-        async for happening in watch:
-            if happening.type != "BOOKMARK":
-                seen.append(happening)
-            if happening.type == "DELETED":
-                break
+    seen = await watched(place, since, "DELETED")
 
     told = [(happening.type, happening.object["metadata"]["name"]) for happening in seen]
     assert told == [(kind, "second") for kind in ("ADDED", "MODIFIED", "MODIFIED", "DELETED")]
